@@ -1,0 +1,59 @@
+// Package filters finds things out about a connection, a sender, a recipient or a
+// message. A filter gathers facts and decides nothing; rules decide. Here stand
+// what a filter is, the list of all of them, and the scopes in which they run.
+package filters
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"postern/mail"
+)
+
+// Fail says what a filter that gave no answer means.
+type Fail uint8
+
+const (
+	Unknown Fail = iota // what rests on it is unknown; only its error field can be read
+	Defer               // no answer means "try later": 451
+)
+
+// A Filter finds out one thing.
+type Filter struct {
+	Name    string     // the word rules use: spf.result
+	Stage   mail.Stage // when its input is there
+	After   []string   // filters whose facts it reads: dmarc after spf, dkim
+	Facts   any        // zero value of what Gather returns: the vocabulary and its types
+	OnFail  Fail
+	Lazy    bool          // start when a decision names it, not at its stage: for what costs much (clamav)
+	Inline  bool          // pure and quick, waits for nothing: runs in Start itself
+	Relayed bool          // judges the client's address: behind a trusted relay it runs at mail.Data, on the address that the relay recorded
+	Timeout time.Duration // for Data filters it counts from the end of the upload; 0 means none (pure computation)
+	Gather  func(ctx context.Context, in *Input) (facts any, err error)
+}
+
+// Input is what a filter may look at: a copy made when it starts. Recipients are those
+// accepted so far; Recipient is set from mail.Recipient on in a recipient's scope, Body
+// from mail.Data on.
+type Input struct {
+	mail.Envelope
+	Recipient mail.Address
+	Body      *mail.Body
+
+	scope *Scope
+	after []string
+}
+
+// Errors that the scope itself reports.
+var (
+	ErrNotStarted = errors.New("not started: its stage is still to come")
+	ErrOff        = errors.New("not configured")
+)
+
+// A PanicError is a filter that panicked; it counts as any other failure.
+type PanicError struct {
+	Filter string
+	Value  any
+	Stack  []byte
+}

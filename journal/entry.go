@@ -1,0 +1,59 @@
+package journal
+
+import (
+	"encoding/json"
+	"time"
+
+	"postern/mail"
+)
+
+// An Entry tells what became of one transaction, whatever its end.
+type Entry struct {
+	ID        string                     `json:"id"`
+	Received  time.Time                  `json:"received"`
+	Policy    string                     `json:"policy"` // version of the rules
+	Envelope  mail.Envelope              `json:"envelope"`
+	Subject   string                     `json:"subject,omitempty"`
+	From      string                     `json:"from,omitempty"`
+	MessageID string                     `json:"message_id,omitempty"`
+	Size      int64                      `json:"size"`
+	Result    string                     `json:"result"` // delivered held mixed refused deferred discarded abandoned
+	Reply     mail.Reply                 `json:"-"`      // the last reply to the client
+	Outcomes  []Outcome                  `json:"outcomes"`
+	Facts     map[string]json.RawMessage `json:"facts,omitempty"` // all that was gathered, by filter; errors in .error
+	Filters   []Timing                   `json:"filters,omitempty"`
+	Steps     []Step                     `json:"steps,omitempty"` // the timeline
+	Took      time.Duration              `json:"took"`            // from MAIL to the reply
+}
+
+// An Outcome is what became of one recipient's copy.
+type Outcome struct {
+	Recipient mail.Address    `json:"recipient"`
+	Do        string          `json:"do"`      // what was done: deliver quarantine reject defer discard
+	Verdict   string          `json:"verdict"` // what the rules said, when that differs (a reject that was held instead)
+	Rule      string          `json:"rule,omitempty"`
+	Class     string          `json:"class,omitempty"`
+	Because   string          `json:"because,omitempty"`
+	Score     float64         `json:"score"`
+	Reply     string          `json:"reply,omitempty"`    // what the client was told about this recipient
+	Upstream  string          `json:"upstream,omitempty"` // what the internal server said
+	Held      string          `json:"held,omitempty"`     // id in quarantine
+	Effects   []string        `json:"effects,omitempty"`
+	Rules     json.RawMessage `json:"rules,omitempty"` // the walk: []rules.Step
+}
+
+// A Timing is one filter's part.
+type Timing struct {
+	Name  string        `json:"name"`
+	State string        `json:"state"` // done failed "timed out" cancelled
+	Began time.Duration `json:"began"` // since MAIL
+	Took  time.Duration `json:"took"`
+	Error string        `json:"error,omitempty"`
+}
+
+// A Step is one event of the transaction.
+type Step struct {
+	At   time.Duration `json:"at"` // since MAIL
+	What string        `json:"what"`
+	Why  string        `json:"why,omitempty"`
+}

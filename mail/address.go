@@ -1,0 +1,291 @@
+package mail
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+)
+
+// An Address is a mailbox (RFC 5321 4.1.2) in one canonical form: Local is the
+// local part with quoting removed, Domain the domain in lower case and A-labels
+// (or an address literal in brackets). The zero Address is the null sender.
+type Address struct {
+	Local  string `json:"local"`
+	Domain string `json:"domain"`
+}
+
+// Errors of ParseAddress. They say nothing that a client may not read.
+var (
+	ErrSyntax   = errors.New("bad address syntax")
+	ErrNonASCII = errors.New("address needs SMTPUTF8")
+)
+
+const atext = "!#$%&'*+-/=?^_`{|}~"
+
+func isAtext(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(atext, c) >= 0
+}
+
+// ParseAddress parses a Mailbox as RFC 5321 4.1.2 and RFC 6531 3.3 define it,
+// without the angle brackets. Source routes, an empty or missing domain and
+// anything else that two readers might read in two ways are refused. allowUTF8
+// admits UTF-8 in the local part and U-labels in the domain.
+func ParseAddress(s string, allowUTF8 bool) (Address, error) {
+	if len(s) > 254+64 || !utf8.ValidString(s) {
+		return Address{}, ErrSyntax
+	}
+	if !allowUTF8 {
+		for i := 0; i < len(s); i++ {
+			if s[i] >= 0x80 {
+				return Address{}, ErrNonASCII
+			}
+		}
+	}
+	local, rest, err := parseLocal(s)
+	if err != nil {
+		return Address{}, err
+	}
+	if len(rest) < 2 || rest[0] != '@' {
+		return Address{}, ErrSyntax
+	}
+	domain, err := ParseDomain(rest[1:])
+	if err != nil {
+		return Address{}, err
+	}
+	if len(local) > 64 {
+		return Address{}, ErrSyntax
+	}
+	a := Address{Local: local, Domain: domain}
+	if len(a.String()) > 254 { // RFC 5321 4.5.3.1.3 less the angle brackets
+		return Address{}, ErrSyntax
+	}
+	return a, nil
+}
+
+// parseLocal reads a Local-part at the start of s.
+func parseLocal(s string) (local, rest string, err error) {
+	if s == "" {
+		return "", "", ErrSyntax
+	}
+	if s[0] != '"' { // Dot-string
+		i := 0
+		for i < len(s) && s[i] != '@' {
+			if c := s[i]; c != '.' && c < 0x80 && !isAtext(c) {
+				return "", "", ErrSyntax
+			}
+			i++
+		}
+		local = s[:i]
+		if local == "" || local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, "..") {
+			return "", "", ErrSyntax
+		}
+		return local, s[i:], nil
+	}
+	var b strings.Builder // Quoted-string
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			if b.Len() == 0 {
+				return "", "", ErrSyntax
+			}
+			return b.String(), s[i+1:], nil
+		case c == '\\':
+			i++
+			if i == len(s) || s[i] < ' ' || s[i] > '~' {
+				return "", "", ErrSyntax
+			}
+			b.WriteByte(s[i])
+		case c < ' ' || c == 0x7f:
+			return "", "", ErrSyntax
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", "", ErrSyntax
+}
+
+var domainProfile = idna.New(
+	idna.MapForLookup(),
+	idna.BidiRule(),
+	idna.Transitional(false),
+	idna.StrictDomainName(true),
+)
+
+// ParseDomain gives the canonical form of a domain: lower case, A-labels, no
+// final dot. An address literal ("[192.0.2.1]", "[IPv6:2001:db8::1]") is kept in
+// its brackets, with the address in its shortest form.
+func ParseDomain(s string) (string, error) {
+	if s == "" || len(s) > 255*2 {
+		return "", ErrSyntax
+	}
+	if s[0] == '[' {
+		return parseLiteral(s)
+	}
+	ascii := true
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			ascii = false
+			break
+		}
+	}
+	d := s
+	if !ascii {
+		var err error
+		if d, err = domainProfile.ToASCII(s); err != nil {
+			return "", ErrSyntax
+		}
+	}
+	d = strings.ToLower(d)
+	if !isHostname(d) {
+		return "", ErrSyntax
+	}
+	return d, nil
+}
+
+// isHostname reports whether d is letters, digits and hyphens in labels of 1 to
+// 63 bytes, 253 in all. Underscores pass: real sender domains have them.
+func isHostname(d string) bool {
+	if d == "" || len(d) > 253 {
+		return false
+	}
+	for rest, more := d, true; more; {
+		var label string
+		label, rest, more = strings.Cut(rest, ".")
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := 0; i < len(label); i++ {
+			if c := label[i]; !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func parseLiteral(s string) (string, error) {
+	if len(s) < 4 || s[len(s)-1] != ']' {
+		return "", ErrSyntax
+	}
+	in := s[1 : len(s)-1]
+	six := len(in) > 5 && strings.EqualFold(in[:5], "IPv6:")
+	if six {
+		in = in[5:]
+	}
+	a, err := netip.ParseAddr(in)
+	if err != nil || a.Zone() != "" || a.Is4() == six {
+		return "", ErrSyntax
+	}
+	if six {
+		return "[IPv6:" + a.String() + "]", nil
+	}
+	return "[" + a.String() + "]", nil
+}
+
+// IsNull reports whether a is the null sender <>.
+func (a Address) IsNull() bool { return a == Address{} }
+
+// NeedsUTF8 reports whether a can only be sent with SMTPUTF8.
+func (a Address) NeedsUTF8() bool {
+	for i := 0; i < len(a.Local); i++ {
+		if a.Local[i] >= 0x80 {
+			return true
+		}
+	}
+	return false
+}
+
+// String gives the mailbox so that any strict parser reads the same one: the
+// local part is quoted where it has to be. The null sender is "".
+func (a Address) String() string {
+	if a.IsNull() {
+		return ""
+	}
+	return QuoteLocal(a.Local) + "@" + a.Domain
+}
+
+// MarshalText gives the mailbox as String does.
+func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (a *Address) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*a = Address{}
+		return nil
+	}
+	p, err := ParseAddress(string(b), true)
+	if err != nil {
+		return err
+	}
+	*a = p
+	return nil
+}
+
+// QuoteLocal quotes a local part when it is no Dot-string (RFC 5321 4.1.2).
+func QuoteLocal(local string) string {
+	if l, rest, err := parseLocal(local); err == nil && rest == "" && l == local && local[0] != '"' {
+		return local
+	}
+	var b strings.Builder
+	b.WriteByte('"')
+	for i := 0; i < len(local); i++ {
+		if c := local[i]; c == '"' || c == '\\' {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(local[i])
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// A DomainSet matches domains: "example.org" is that domain alone,
+// ".example.org" adds its subdomains.
+type DomainSet struct {
+	exact  map[string]bool
+	suffix map[string]bool
+}
+
+// NewDomainSet makes a set of patterns; U-labels are allowed.
+func NewDomainSet(patterns []string) (DomainSet, error) {
+	s := DomainSet{exact: map[string]bool{}, suffix: map[string]bool{}}
+	for _, p := range patterns {
+		name, sub := strings.CutPrefix(p, ".")
+		d, err := ParseDomain(name)
+		if err != nil || d[0] == '[' {
+			return DomainSet{}, &DomainError{p}
+		}
+		s.exact[d] = true
+		if sub {
+			s.suffix[d] = true
+		}
+	}
+	return s, nil
+}
+
+// A DomainError names a pattern that is no domain.
+type DomainError struct{ Pattern string }
+
+func (e *DomainError) Error() string { return "not a domain: " + e.Pattern }
+
+// Contains reports whether domain (in canonical form) is in the set.
+func (s DomainSet) Contains(domain string) bool {
+	if s.exact[domain] {
+		return true
+	}
+	for {
+		_, parent, ok := strings.Cut(domain, ".")
+		if !ok {
+			return false
+		}
+		if s.suffix[parent] {
+			return true
+		}
+		domain = parent
+	}
+}
+
+// Len is the number of patterns.
+func (s DomainSet) Len() int { return len(s.exact) }

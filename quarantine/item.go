@@ -1,0 +1,45 @@
+package quarantine
+
+import (
+	"time"
+
+	"postern/mail"
+)
+
+// A State is where a held message stands.
+type State string
+
+const (
+	Held      State = "held"      // written, not yet answered for: invisible
+	Kept      State = "kept"      // in quarantine
+	Releasing State = "releasing" // being sent; after a crash: perhaps delivered
+	Released  State = "released"
+	Deleted   State = "deleted" // by a person; the message is gone, the row stays until retention
+)
+
+// A Copy is one recipient's held copy and why it is held.
+type Copy struct {
+	Recipient mail.RcptTo `json:"recipient"`
+	Class     string      `json:"class"` // virus spoof malformed attachment spam policy undelivered
+	Rule      string      `json:"rule"`
+	Because   string      `json:"because"`
+	Score     float64     `json:"score"`
+}
+
+// An Item is one held message: the bytes as received, for one or more recipients.
+type Item struct {
+	ID       string        `json:"id"` // the transaction's id, with -2, -3 … when it holds several groups
+	Received time.Time     `json:"received"`
+	State    State         `json:"state"`
+	Envelope mail.Envelope `json:"envelope"`
+	Copies   []Copy        `json:"copies"`
+	Subject  string        `json:"subject"`
+	From     string        `json:"from"` // the From field as shown to people: name and address
+	Size     int64         `json:"size"`
+	SHA256   string        `json:"sha256"` // of the bytes as received, hex
+	Policy   string        `json:"policy"` // version of the rules that held it
+	Changed  time.Time     `json:"changed"`
+	Expires  time.Time     `json:"expires"`
+	By       string        `json:"by,omitempty"` // who released or deleted it
+	Note     string        `json:"note,omitempty"`
+}

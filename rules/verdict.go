@@ -1,0 +1,108 @@
+package rules
+
+import (
+	"fmt"
+
+	"postern/mail"
+)
+
+// A Disposition is where a recipient's copy ends up: a closed set.
+type Disposition uint8
+
+const (
+	None       Disposition = iota // a rule without do
+	Deliver                       // to the internal server
+	Quarantine                    // held for review, answered 250
+	Reject                        // refused, 5xx
+	Defer                         // refused for now, 4xx
+	Discard                       // answered 250 and dropped; the journal line is the only trace
+)
+
+var dispositions = [...]string{"none", "deliver", "quarantine", "reject", "defer", "discard"}
+
+func (d Disposition) String() string {
+	if int(d) < len(dispositions) {
+		return dispositions[d]
+	}
+	return fmt.Sprintf("Disposition(%d)", uint8(d))
+}
+
+// MarshalText gives the word that rule files use.
+func (d Disposition) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads it.
+func (d *Disposition) UnmarshalText(b []byte) error {
+	for i, s := range dispositions {
+		if s == string(b) {
+			*d = Disposition(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown disposition %q", b)
+}
+
+// An Effect is something to be done to a message on its way: an open set, named by the
+// gateway.
+type Effect struct {
+	Name string   `json:"name"`
+	Args []string `json:"args"`
+}
+
+// A Verdict is what the rules say of one recipient's copy.
+type Verdict struct {
+	Do      Disposition `json:"do"`
+	Rule    string      `json:"rule"`  // which rule decided; "" when none did
+	Class   string      `json:"class"` // virus spoof malformed attachment spam policy; "" for a plain delivery
+	Because string      `json:"because"`
+	Score   float64     `json:"score"`
+	Reply   *mail.Reply `json:"-"` // what that rule wants said, printable; nil for the default
+	Effects []Effect    `json:"effects"`
+	File    string      `json:"file,omitempty"` // where the deciding rule stands
+	Line    int         `json:"line,omitempty"`
+	Steps   []Step      `json:"-"` // every rule looked at and what it said
+}
+
+// Truth is Kleene's third value beside true and false.
+type Truth int8
+
+const (
+	False Truth = iota
+	True
+	Unknown
+)
+
+func (t Truth) String() string { return [...]string{"false", "true", "unknown"}[t] }
+
+// MarshalText gives the word.
+func (t Truth) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads it.
+func (t *Truth) UnmarshalText(b []byte) error {
+	switch string(b) {
+	case "true":
+		*t = True
+	case "unknown":
+		*t = Unknown
+	default:
+		*t = False
+	}
+	return nil
+}
+
+// A Step is one rule looked at.
+type Step struct {
+	Rule    string      `json:"rule"`
+	Result  Truth       `json:"result"`
+	Matched bool        `json:"matched"`
+	Shadow  bool        `json:"shadow"`
+	Do      Disposition `json:"do,omitempty"`     // what it says when it matched
+	Score   float64     `json:"score,omitempty"`  // what it added
+	Why     string      `json:"why,omitempty"`    // of an unknown: which fact, and whether it failed, timed out or is off
+	Leaves  []Leaf      `json:"leaves,omitempty"` // the sub-expressions that were evaluated
+}
+
+// A Leaf is one sub-expression between and, or, not, with its value.
+type Leaf struct {
+	Text   string `json:"text"`
+	Result Truth  `json:"result"`
+}
