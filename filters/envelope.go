@@ -1,0 +1,82 @@
+package filters
+
+import (
+	"context"
+	"time"
+
+	"postern/mail"
+)
+
+// What the client said, served as facts like any other: these filters never fail.
+
+// ClientFacts are known from the connection on, but for what EHLO and STARTTLS add.
+type ClientFacts struct {
+	Error   string `expr:"error" json:"error,omitempty" doc:"Always empty: this filter cannot fail."`
+	Addr    string `expr:"addr" json:"addr" doc:"IP address of the client, as text."`
+	Helo    string `expr:"helo" json:"helo" doc:"Name that the client gave in EHLO or HELO."`
+	ESMTP   bool   `expr:"esmtp" json:"esmtp" doc:"The client said EHLO, not HELO."`
+	TLS     bool   `expr:"tls" json:"tls" doc:"The connection is encrypted."`
+	Cipher  string `expr:"cipher" json:"cipher" doc:"TLS version and cipher suite; empty in clear."`
+	Trusted bool   `expr:"trusted" json:"trusted" doc:"The client is one of trusted_relays."`
+}
+
+// SenderFacts are the parts of MAIL FROM.
+type SenderFacts struct {
+	Error   string `expr:"error" json:"error,omitempty" doc:"Always empty: this filter cannot fail."`
+	Address string `expr:"address" json:"address" doc:"Envelope sender (MAIL FROM); empty for a bounce."`
+	Local   string `expr:"local" json:"local" doc:"Its local part, without quoting."`
+	Domain  string `expr:"domain" json:"domain" doc:"Its domain, in lower case and A-labels."`
+}
+
+// RcptFacts are the parts of one RCPT TO.
+type RcptFacts struct {
+	Error   string `expr:"error" json:"error,omitempty" doc:"Always empty: this filter cannot fail."`
+	Address string `expr:"address" json:"address" doc:"The recipient the verdict is for (RCPT TO)."`
+	Local   string `expr:"local" json:"local" doc:"Its local part, without quoting."`
+	Domain  string `expr:"domain" json:"domain" doc:"Its domain, in lower case and A-labels."`
+}
+
+// MessageFacts are known when all of the message is there.
+type MessageFacts struct {
+	Error      string    `expr:"error" json:"error,omitempty" doc:"Set when the upload broke off."`
+	Size       int       `expr:"size" json:"size" doc:"Size of the message in bytes, as received."`
+	Received   time.Time `expr:"received" json:"received" doc:"When MAIL FROM arrived; the one clock that rules see."`
+	ID         string    `expr:"id" json:"id" doc:"Our id of the message."`
+	Recipients int       `expr:"recipients" json:"recipients" doc:"Number of recipients accepted so far."`
+}
+
+func client() Filter {
+	return Filter{Name: "client", Stage: mail.Sender, Facts: ClientFacts{}, Inline: true,
+		Gather: func(_ context.Context, in *Input) (any, error) {
+			c := in.Client
+			return ClientFacts{Addr: c.Addr.Unmap().String(), Helo: c.Helo, ESMTP: c.ESMTP, TLS: c.TLS != "", Cipher: c.TLS, Trusted: c.Trusted}, nil
+		}}
+}
+
+func sender() Filter {
+	return Filter{Name: "sender", Stage: mail.Sender, Facts: SenderFacts{}, Inline: true,
+		Gather: func(_ context.Context, in *Input) (any, error) {
+			a := in.Sender
+			return SenderFacts{Address: a.String(), Local: a.Local, Domain: a.Domain}, nil
+		}}
+}
+
+func rcpt() Filter {
+	return Filter{Name: "rcpt", Stage: mail.Recipient, Facts: RcptFacts{}, Inline: true,
+		Gather: func(_ context.Context, in *Input) (any, error) {
+			a := in.Recipient
+			return RcptFacts{Address: a.String(), Local: a.Local, Domain: a.Domain}, nil
+		}}
+}
+
+func message() Filter {
+	return Filter{Name: "message", Stage: mail.Data, Facts: MessageFacts{},
+		Gather: func(ctx context.Context, in *Input) (any, error) {
+			select {
+			case <-in.Body.Done():
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+			return MessageFacts{Size: int(in.Body.Size()), Received: in.Received, ID: in.ID, Recipients: len(in.Recipients)}, nil
+		}}
+}
