@@ -1,0 +1,40 @@
+# make prints what there is.
+SHELL := /bin/bash
+GO ?= go
+# How long each fuzz target runs, and how often the gateway is killed.
+T ?= 30s
+N ?= 100
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t12
+
+demo: ## the gateway on loopback with sample mails: what came, what became of it, and why
+	@$(GO) run ./cmd/postern demo --once
+
+test: ## install what the tests need, then run all of them
+	@testkit/install.sh
+	$(GO) test -race -shuffle=on -timeout 30m ./...
+
+lint: ## vet, staticcheck, formatting, modules; known vulnerabilities where their database can be had
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+	@if command -v govulncheck >/dev/null; then govulncheck ./... || { [ $$? -ne 3 ] && echo "govulncheck: no database; not checked" >&2; }; else echo "govulncheck is not installed; not checked" >&2; fi
+
+fuzz: ## every fuzz target for T each (make fuzz T=10m)
+	@testkit/fuzz.sh $(T)
+
+crash: ## kill -9 at N random instants under load; nothing answered 250 may be missing
+	$(GO) test ./cmd/postern -run TestCrash -count=1 -v -timeout 60m -crash.kills=$(N)
+
+bench: ## benchmarks of the parts, then the whole gateway beside a bare pass-through
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) run ./bench
+
+rules: ## write docs/rules.md from the vocabulary
+	$(GO) test ./cmd/postern -run TestRulesPage -update
+
+.PHONY: help demo test lint fuzz crash bench rules
+.DEFAULT_GOAL := help

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// Bad configuration: file, line, column, and what to do.
+func TestConfigErrors(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"unknown key", "domains: [a.example]\nlimits:\n  mesage_size: 1\n", `c.yaml:3:3: there is no setting "mesage_size"; did you mean "message_size"?`},
+		{"bad duration", "quarantine:\n  keep: 30 days\n", `c.yaml:2:9: "30 days" is no time span`},
+		{"bad size", "limits: {message_size: lots}\n", `c.yaml:1:24: "lots" is no size`},
+		{"wrong type", "domains: {a: b}\n", "c.yaml:1:"},
+		{"twice", "hostname: a\nhostname: b\n", "c.yaml:2:1"},
+		{"not YAML", "a: [b\n", "c.yaml:1:"},
+		{"second document", "hostname: a\n---\nhostname: b\n", "a second document"},
+		{"no domains", "hostname: a.example\nupstream: {servers: ['a:25']}\n", "open relay"},
+		{"bad upstream", "domains: [a.example]\nupstream:\n  servers: ['a:25', mx.example]\n", `c.yaml:3:21: "mx.example" is no HOST:PORT`},
+		{"bad tls mode", "domains: [a.example]\nupstream:\n  servers: ['a:25']\n  tls: maybe\n", `c.yaml:4:8: "maybe" is none of: require`},
+		{"wide trust", "domains: [a.example]\ntrusted_relays: [40.0.0.0/8]\nupstream: {servers: ['a:25']}\n", "too wide"},
+		{"bad domain", "domains: [a..example]\nupstream: {servers: ['a:25']}\n", "not a domain: a..example"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := defaultConfig()
+			c.Hostname = "mx.example"
+			err := c.parse("c.yaml", []byte(tt.text))
+			if err == nil {
+				err = c.validate()
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error:\n%v\nwant: %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestConfigValues(t *testing.T) {
+	c := defaultConfig()
+	err := c.parse("/etc/postern/c.yaml", []byte("domains: [a.example]\ndata: d\nquarantine: {keep: 7d, max_size: 2GiB}\nroutes:\n- domains: [b.example]\n  servers: ['b:25']\nupstream: {servers: ['a:25']}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Hostname = "mx.example"
+	if err := c.validate(); err != nil {
+		t.Fatal(err)
+	}
+	if c.Data != "/etc/postern/d" || time.Duration(c.Quarantine.Keep) != 7*24*time.Hour || c.Quarantine.MaxSize != 2<<30 || c.Routes[0].Servers[0] != "b:25" {
+		t.Errorf("%+v", c)
+	}
+	if err := defaultConfig().parse("empty", nil); err != nil {
+		t.Errorf("an empty file: %v", err)
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add("domains: [a.example]\nlimits: {message_size: 1MiB}\n")
+	f.Add("a: &a [*a]\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c := defaultConfig()
+		if err := c.parse("c.yaml", []byte(text)); err == nil {
+			_ = c.validate()
+		} else if err.Error() == "" {
+			t.Error("an error without words")
+		}
+	})
+}

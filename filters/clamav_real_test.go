@@ -1,0 +1,87 @@
+package filters
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"postern/testkit"
+)
+
+// eicar is the EICAR test file, in two halves so that this source is not found itself.
+const eicar = `X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR` + `-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*`
+
+func zipped(t *testing.T, name string, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = f.Write(data)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func attached(name, cte string, data string) []byte {
+	return []byte("From: a@a.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n" +
+		"Content-Type: application/octet-stream; name=\"" + name + "\"\r\nContent-Transfer-Encoding: " + cte + "\r\n\r\n" + data + "\r\n--b--\r\n")
+}
+
+func b64(p []byte) string {
+	s := base64.StdEncoding.EncodeToString(p)
+	var out strings.Builder
+	for len(s) > 76 {
+		out.WriteString(s[:76] + "\r\n")
+		s = s[76:]
+	}
+	return out.String() + s
+}
+
+// EICAR plain, base64, in a zip, in a zip in a zip: found by a real clamd, over its unix and
+// its TCP socket; clean mail is clean; a killed clamd is an error, and mail is scanned again
+// after its restart.
+func TestC15_RealClamd(t *testing.T) {
+	av := testkit.StartClamd(t)
+	zip1 := zipped(t, "eicar.com", []byte(eicar))
+	found := map[string][]byte{
+		"plain":          attached("eicar.com", "7bit", eicar),
+		"base64":         attached("eicar.com", "base64", b64([]byte(eicar))),
+		"zip":            attached("a.zip", "base64", b64(zip1)),
+		"zip in a zip":   attached("b.zip", "base64", b64(zipped(t, "a.zip", zip1))),
+		"marker in text": []byte("Subject: x\r\n\r\nPOSTERN-HARMLESS-SCANNER-TEST-MARKER-7f3a\r\n"),
+	}
+	for _, addr := range []string{av.Addr, av.TCP} {
+		c := ClamAVConfig{Addresses: []string{addr}}
+		for name, msg := range found {
+			facts, err := ask(t, c, msg)
+			if err != nil || !facts.Infected || !strings.Contains(facts.Signature, "Postern.Test") {
+				t.Errorf("%s over %s: %+v, %v", name, addr, facts, err)
+			}
+		}
+		if facts, err := ask(t, c, []byte("Subject: x\r\n\r\nnothing\r\n")); err != nil || facts.Infected {
+			t.Errorf("clean mail over %s: %+v, %v", addr, facts, err)
+		}
+		if facts, err := ask(t, c, bytes.Repeat([]byte("0123456789abcdef"), 26<<16)); err != nil || !facts.TooBig {
+			t.Errorf("26 MiB over a limit of 25: %+v, %v", facts, err)
+		}
+		if v, err := c.Version(context.Background()); err != nil || !strings.HasPrefix(v, "ClamAV ") {
+			t.Errorf("version %q, %v", v, err)
+		}
+	}
+	c := ClamAVConfig{Addresses: []string{av.Addr}}
+	av.Kill()
+	if facts, err := ask(t, c, found["plain"]); err == nil {
+		t.Errorf("dead clamd: %+v", facts)
+	}
+	av.Start()
+	if facts, err := ask(t, c, found["plain"]); err != nil || !facts.Infected {
+		t.Errorf("after the restart: %+v, %v", facts, err)
+	}
+}
