@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -66,4 +69,37 @@ func FuzzConfig(f *testing.F) {
 			t.Error("an error without words")
 		}
 	})
+}
+
+// The example holds every setting with its default: as it stands it loads and changes nothing
+// but the two that have to be given; with every comment sign removed it still loads.
+func TestExampleFile(t *testing.T) {
+	text, err := os.ReadFile("../../postern.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := defaultConfig()
+	if err := c.parse("postern.example.yaml", text); err != nil {
+		t.Fatal(err)
+	}
+	want := defaultConfig()
+	want.Domains, want.Upstream.Servers = c.Domains, c.Upstream.Servers
+	want.file, want.text = c.file, c.text
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("the example differs from the defaults:\n%+v\n%+v", c, want)
+	}
+	open := regexp.MustCompile(`(?m)^( *)# ((?:[a-z_]+:|  +[-a-z_]+:|  +- ).*)$`).ReplaceAll(text, []byte("$1$2"))
+	all := defaultConfig()
+	if err := all.parse("postern.example.yaml", open); err != nil {
+		t.Fatalf("with all comments opened: %v", err)
+	}
+	for _, name := range settingNames() {
+		if !strings.Contains(string(open), name+":") {
+			t.Errorf("the example does not show the setting %q", name)
+		}
+	}
+	all.Hostname = "mx.example.org"
+	if err := all.validate(); err != nil {
+		t.Error(err)
+	}
 }
