@@ -31,7 +31,7 @@ type DKIMFacts struct {
 	Reason     string          `expr:"reason" json:"reason" doc:"Why the result is no pass, in words; empty for pass and none."`
 	Domains    []string        `expr:"domains" json:"domains" doc:"Domains (d=) of the signatures that pass, each once."`
 	Count      int             `expr:"count" json:"count" doc:"Number of DKIM-Signature fields in the header."`
-	Signatures []DKIMSignature `expr:"signatures" json:"signatures" doc:"The signatures, those of the From domain first; 16 at most."`
+	Signatures []DKIMSignature `expr:"signatures" json:"signatures" doc:"The signatures, those that pass first; 16 at most."`
 }
 
 // DKIMSignature is one DKIM-Signature field and what became of it.
@@ -46,6 +46,7 @@ type DKIMSignature struct {
 	Testing    bool     `expr:"testing" json:"testing" doc:"The key record says that the domain is only testing DKIM (t=y)."`
 	Signed     []string `expr:"signed" json:"signed" doc:"Names of the header fields that it covers (h=), in lower case."`
 	Oversigned bool     `expr:"oversigned" json:"oversigned" doc:"It covers one From more than the message has, so that none can be added."`
+	Extra      []string `expr:"extra" json:"extra" doc:"Covered fields of which the message has more than the signature covers, such as a second Subject on top."`
 	Limited    bool     `expr:"limited" json:"limited" doc:"It covers only the first bytes of the body (l=); such a signature never passes."`
 	SignedAt   int      `expr:"signed_at" json:"signed_at" doc:"When it was made (t=), seconds since 1970; 0 when it does not say."`
 	Expires    int      `expr:"expires" json:"expires" doc:"When it expires (x=), seconds since 1970; 0 when it does not say."`
@@ -78,10 +79,9 @@ func (f DKIMFacts) AuthResults() []mail.AuthResult {
 	return out
 }
 
-// dkim verifies DKIM signatures (RFC 6376, 8301, 8463, 8616).
+// dkim verifies the DKIM signatures of a message while it arrives (RFC 6376, 8301, 8463, 8616).
 func dkim(c DKIMConfig, r Resolver) Filter {
+	v := newDKIMVerifier(c, r)
 	return Filter{Name: "dkim", Stage: mail.Data, Facts: DKIMFacts{}, OnFail: Unknown, Timeout: 20 * time.Second,
-		Gather: func(ctx context.Context, in *Input) (any, error) {
-			return DKIMFacts{Result: dkimNone}, nil
-		}}
+		Gather: func(ctx context.Context, in *Input) (any, error) { return v.verify(ctx, in) }}
 }

@@ -1,0 +1,180 @@
+package filters
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"slices"
+
+	"postern/mail"
+)
+
+// A headerIndex finds fields by name: one number a field, made of the name in lower case, so
+// that a signature's hundred names against a thousand fields compare numbers, not text.
+type headerIndex struct {
+	fields []mail.Field
+	sums   []uint32
+}
+
+func newHeaderIndex(h *mail.Header) headerIndex {
+	x := headerIndex{fields: h.Fields, sums: make([]uint32, len(h.Fields))}
+	for i := range h.Fields {
+		x.sums[i] = nameSum(h.Fields[i].Name)
+	}
+	return x
+}
+
+// nameSum is FNV-1a of the name in lower case.
+func nameSum(name string) uint32 {
+	sum := uint32(2166136261)
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		sum = (sum ^ uint32(c)) * 16777619
+	}
+	return sum
+}
+
+// hash gives the header hash of a signature (RFC 6376 3.7): the fields that h= names, each
+// name taking the next one from the bottom up (5.4.2) and nothing when none is left, then the
+// signature's own field with an empty b=. room is scratch space; it is returned, perhaps grown.
+func (x headerIndex) hash(s *dkimSignature, room []byte) (sum, scratch []byte) {
+	h := sha256.New()
+	used := make([]bool, len(x.fields))
+	used[s.field] = true // 3.7: a signature does not cover itself
+	for _, name := range s.facts.Signed {
+		i := x.last(name, used)
+		if i < 0 {
+			continue
+		}
+		used[i] = true
+		raw := x.fields[i].Raw
+		if s.relaxedHeader {
+			room = append(relaxField(room[:0], raw), "\r\n"...)
+			raw = room
+		}
+		h.Write(raw)
+		if !bytes.HasSuffix(raw, []byte{'\n'}) { // the message ended here
+			h.Write([]byte("\r\n"))
+		}
+	}
+	// All between "b=" and ";" goes, white space included (3.5).
+	room = append(append(room[:0], s.raw[:s.from]...), s.raw[s.to:]...)
+	if n := len(room); s.relaxedHeader {
+		room = relaxField(room, room[:n])
+		h.Write(room[n:])
+	} else {
+		h.Write(trimLineEnd(room))
+	}
+	return h.Sum(room[:0]), room
+}
+
+// last gives the last field of the name that is not used yet, or -1.
+func (x headerIndex) last(name string, used []bool) int {
+	want := nameSum(name)
+	for i := len(x.sums) - 1; i >= 0; i-- {
+		if x.sums[i] == want && !used[i] && x.fields[i].Is(name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// coverage compares how often a signature names a field with how often it is there:
+// oversigned when From is named more often, extra lists the names that are there more often.
+func (x headerIndex) coverage(signed []string) (oversigned bool, extra []string) {
+	for i, name := range signed {
+		if slices.Contains(signed[:i], name) {
+			continue
+		}
+		there, named, want := 0, 0, nameSum(name)
+		for j, sum := range x.sums {
+			if sum == want && x.fields[j].Is(name) {
+				there++
+			}
+		}
+		for _, again := range signed[i:] {
+			if again == name {
+				named++
+			}
+		}
+		if there > named {
+			extra = append(extra, name)
+		}
+		oversigned = oversigned || name == "from" && named > there
+	}
+	return oversigned, extra
+}
+
+// relaxField appends a field in relaxed form (RFC 6376 3.4.2), without the CRLF at its end.
+func relaxField(dst, raw []byte) []byte {
+	colon := bytes.IndexByte(raw, ':')
+	for _, c := range bytes.TrimRight(raw[:colon], dkimBlanks) {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	dst = append(dst, ':')
+	start, blank := len(dst), false
+	value := trimLineEnd(raw[colon+1:])
+	for i, c := range value {
+		switch {
+		case c == ' ' || c == '\t':
+			blank = true
+			continue
+		case c == '\r' && i+1 < len(value) && value[i+1] == '\n', c == '\n' && i > 0 && value[i-1] == '\r':
+			continue // a fold
+		}
+		if blank && len(dst) > start {
+			dst = append(dst, ' ')
+		}
+		blank = false
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+func trimLineEnd(b []byte) []byte {
+	return bytes.TrimSuffix(bytes.TrimSuffix(b, []byte{'\n'}), []byte{'\r'})
+}
+
+// unfit says why no signature over a header can pass: readers would not agree on where its
+// fields, or the header itself, end.
+func unfit(h *mail.Header) dkimFault {
+	if h.Over {
+		return dkimFault{dkimPolicy, "header is too large"}
+	}
+	for i := range h.Fields {
+		if h.Fields[i].Malformed {
+			return dkimFault{dkimPolicy, "a line of the header is no field"}
+		}
+	}
+	for rest := h.Raw; ; {
+		i := bytes.IndexByte(rest, '\r')
+		if i < 0 {
+			break
+		}
+		if rest = rest[i+1:]; len(rest) == 0 || rest[0] != '\n' {
+			return dkimFault{dkimPolicy, "a bare CR in the header"}
+		}
+	}
+	return blankFold(h.Raw)
+}
+
+// blankFold finds a folded line of white space alone, which RFC 5322 3.2.2 forbids and some
+// readers take for the end of the header.
+func blankFold(raw []byte) dkimFault {
+	for len(raw) > 0 {
+		end := 1 + bytes.IndexByte(raw, '\n')
+		if end == 0 {
+			end = len(raw)
+		}
+		if c := raw[0]; (c == ' ' || c == '\t') && len(bytes.Trim(raw[:end], dkimBlanks)) == 0 {
+			return dkimFault{dkimPolicy, "a blank line within a header field"}
+		}
+		raw = raw[end:]
+	}
+	return dkimFault{}
+}

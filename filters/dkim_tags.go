@@ -1,0 +1,134 @@
+package filters
+
+import (
+	"bytes"
+	"encoding/base64"
+)
+
+// A dkimFault is why a signature cannot pass. The zero fault means nothing is wrong.
+type dkimFault struct{ result, reason string }
+
+func (f dkimFault) found() bool { return f.result != "" }
+
+func permerror(reason string) dkimFault { return dkimFault{dkimPermerror, reason} }
+
+// A dkimTag is one tag of a tag-list (RFC 6376 3.2). value is trimmed; from and to are where
+// all between "=" and ";" stands in the list.
+type dkimTag struct {
+	name, value []byte
+	from, to    int
+}
+
+// maxDKIMTags bounds a tag-list; the RFCs know fifteen tags.
+const maxDKIMTags = 64
+
+const dkimBlanks = " \t\r\n" // FWS, in any number
+
+// parseTags appends the tags of list to tags. It is strict: an unknown tag is no error, but
+// one that occurs twice, an empty one and a control character anywhere are.
+func parseTags(list []byte, tags []dkimTag) ([]dkimTag, dkimFault) {
+	for pos, more := 0, true; more; {
+		end := len(list)
+		if i := bytes.IndexByte(list[pos:], ';'); i >= 0 {
+			end = pos + i
+		} else {
+			more = false
+		}
+		spec := list[pos:end]
+		if !more && len(bytes.Trim(spec, dkimBlanks)) == 0 {
+			break // behind the last ";"
+		}
+		eq := bytes.IndexByte(spec, '=')
+		if eq < 0 {
+			return tags, permerror("syntax error in the tag list")
+		}
+		t := dkimTag{name: bytes.Trim(spec[:eq], dkimBlanks), value: bytes.Trim(spec[eq+1:], dkimBlanks), from: pos + eq + 1, to: end}
+		if !isTagName(t.name) || !isTagValue(t.value) {
+			return tags, permerror("syntax error in the tag list")
+		}
+		if findTag(tags, string(t.name)) != nil {
+			return tags, permerror("a tag occurs twice")
+		}
+		if len(tags) == maxDKIMTags {
+			return tags, permerror("too many tags")
+		}
+		tags = append(tags, t)
+		pos = end + 1
+	}
+	return tags, dkimFault{}
+}
+
+func isTagName(b []byte) bool {
+	for i, c := range b {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (i == 0 || c != '_' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// isTagValue admits what RFC 6376 3.2 and, for 8-bit bytes, RFC 8616 admit.
+func isTagValue(b []byte) bool {
+	for i, c := range b {
+		switch {
+		case c == '\r':
+			if i+1 == len(b) || b[i+1] != '\n' {
+				return false
+			}
+		case c < ' ' && c != '\t' && c != '\n', c == 0x7f:
+			return false
+		}
+	}
+	return true
+}
+
+func findTag(tags []dkimTag, name string) *dkimTag {
+	for i := range tags {
+		if string(tags[i].name) == name {
+			return &tags[i]
+		}
+	}
+	return nil
+}
+
+// tagValue gives the value of a tag, or the default when it is absent.
+func tagValue(tags []dkimTag, name, absent string) string {
+	if t := findTag(tags, name); t != nil {
+		return string(t.value)
+	}
+	return absent
+}
+
+// tagLists reports whether the colon-separated list has the item.
+func tagLists(list []byte, item string) bool {
+	for more := true; more; {
+		var one []byte
+		one, list, more = bytes.Cut(list, []byte{':'})
+		if string(bytes.Trim(one, dkimBlanks)) == item {
+			return true
+		}
+	}
+	return false
+}
+
+// stripBlanks returns b without its white space.
+func stripBlanks(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for _, c := range b {
+		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// decodeTag64 decodes a base64string (RFC 6376 2.10), whose padding is optional; text has no
+// white space any more and is overwritten.
+func decodeTag64(text []byte) ([]byte, bool) {
+	for range 2 {
+		text = bytes.TrimSuffix(text, []byte{'='})
+	}
+	n, err := base64.RawStdEncoding.Decode(text, text)
+	return text[:n], err == nil && n > 0
+}

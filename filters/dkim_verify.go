@@ -1,0 +1,279 @@
+package filters
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"postern/mail"
+)
+
+const (
+	defaultSignatures = 5
+	maxListed         = 16 // signatures in the facts
+	keyPatience       = 10 * time.Second
+)
+
+// A dkimVerifier verifies messages; it keeps nothing of them but parsed keys.
+type dkimVerifier struct {
+	most     int
+	resolver Resolver
+	keys     keyCache
+	scratch  sync.Pool
+}
+
+func newDKIMVerifier(c DKIMConfig, r Resolver) *dkimVerifier {
+	v := &dkimVerifier{most: c.MaxSignatures, resolver: r}
+	if v.most <= 0 {
+		v.most = defaultSignatures
+	}
+	v.scratch.New = func() any { b := make([]byte, 0, 4096); return &b }
+	return v
+}
+
+// verify reads the header, starts one check for each signature that may pass (key and header
+// hash), hashes the body as it arrives, and puts both together. The error is that of a body
+// that broke off, or of ctx.
+func (v *dkimVerifier) verify(ctx context.Context, in *Input) (DKIMFacts, error) {
+	h, err := in.Body.Header()
+	if err != nil {
+		return DKIMFacts{}, err
+	}
+	sigs := findSignatures(h, in.Received)
+	if len(sigs) == 0 {
+		return DKIMFacts{Result: dkimNone}, nil
+	}
+	chosen := v.choose(h, sigs)
+	if len(chosen) > 0 {
+		lookups, cancel := context.WithCancel(ctx)
+		defer cancel()
+		wait := v.start(lookups, newHeaderIndex(h), chosen)
+		bodies, err := hashBody(ctx, in.Body, h, chosen)
+		if err != nil {
+			cancel()
+		}
+		if err := errors.Join(err, wait(), context.Cause(ctx)); err != nil {
+			return DKIMFacts{}, err
+		}
+		for _, s := range chosen {
+			s.conclude(bodies)
+		}
+	}
+	return summary(sigs), nil
+}
+
+func findSignatures(h *mail.Header, now time.Time) []*dkimSignature {
+	var sigs []*dkimSignature
+	for i := range h.Fields {
+		if h.Fields[i].Is("DKIM-Signature") {
+			s := parseSignature(&h.Fields[i], now)
+			s.field = i
+			sigs = append(sigs, &s)
+		}
+	}
+	return sigs
+}
+
+// choose gives the signatures to verify; the others are settled.
+func (v *dkimVerifier) choose(h *mail.Header, sigs []*dkimSignature) []*dkimSignature {
+	fault := unfit(h)
+	var chosen []*dkimSignature
+	for _, s := range sigs {
+		switch {
+		case !s.open():
+		case fault.found():
+			s.settle(fault)
+		default:
+			chosen = append(chosen, s)
+		}
+	}
+	if len(chosen) <= v.most {
+		return chosen
+	}
+	alignedFirst(h, chosen)
+	for _, s := range chosen[v.most:] {
+		s.settle(dkimFault{dkimPolicy, "too many signatures"})
+	}
+	return chosen[:v.most]
+}
+
+// alignedFirst brings the signatures forward whose domain is, contains or is within that of
+// an author: those that DMARC may count.
+func alignedFirst(h *mail.Header, sigs []*dkimSignature) {
+	authors := h.Authors().List
+	foreign := func(s *dkimSignature) int {
+		for _, a := range authors {
+			if d := s.facts.Domain; a.Domain == d || strings.HasSuffix(a.Domain, "."+d) || strings.HasSuffix(d, "."+a.Domain) {
+				return 0
+			}
+		}
+		return 1
+	}
+	slices.SortStableFunc(sigs, func(a, b *dkimSignature) int { return foreign(a) - foreign(b) })
+}
+
+// start checks each signature in a goroutine of its own. wait returns when all are done; its
+// error is that of one that panicked.
+func (v *dkimVerifier) start(ctx context.Context, x headerIndex, sigs []*dkimSignature) (wait func() error) {
+	var wg sync.WaitGroup
+	errs := make([]error, len(sigs))
+	for i, s := range sigs {
+		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					errs[i] = fmt.Errorf("dkim: panic: %v\n%s", p, debug.Stack())
+				}
+			}()
+			s.facts.Oversigned, s.facts.Extra = x.coverage(s.facts.Signed)
+			s.checked = v.check(ctx, x, s)
+		})
+	}
+	return func() error {
+		wg.Wait()
+		return errors.Join(errs...)
+	}
+}
+
+// check finds the key and verifies the header (RFC 6376 6.1.2, 6.1.3).
+func (v *dkimVerifier) check(ctx context.Context, x headerIndex, s *dkimSignature) dkimFault {
+	key, fault := v.key(ctx, s.keyName)
+	if fault.found() {
+		return fault
+	}
+	s.facts.KeyBits, s.facts.Testing = key.bits, key.testing
+	if key.fault.found() {
+		return key.fault
+	}
+	if key.strict && s.idDomain != s.facts.Domain {
+		return dkimFault{dkimFail, "the key allows no subdomain in i="}
+	}
+	room := v.scratch.Get().(*[]byte)
+	defer v.scratch.Put(room)
+	sum, grown := x.hash(s, *room)
+	*room = grown[:0]
+	var ok bool
+	switch {
+	case key.rsa != nil && s.facts.Algorithm == "rsa-sha256":
+		ok = rsa.VerifyPKCS1v15(key.rsa, crypto.SHA256, sum, s.sig) == nil
+	case key.ed != nil && s.facts.Algorithm == "ed25519-sha256": // RFC 8463 3: signs the hash
+		ok = ed25519.Verify(key.ed, sum, s.sig)
+	default:
+		return permerror("key is of another type than the signature")
+	}
+	if !ok {
+		return dkimFault{dkimFail, "signature did not verify"}
+	}
+	return dkimFault{}
+}
+
+// key looks a key up.
+func (v *dkimVerifier) key(ctx context.Context, name string) (*dkimKey, dkimFault) {
+	ctx, cancel := context.WithTimeout(ctx, keyPatience)
+	defer cancel()
+	txts, err := v.resolver.TXT(ctx, name)
+	var dns *DNSError
+	switch {
+	case errors.As(err, &dns) && dns.NotFound, err == nil && len(txts) == 0:
+		return nil, permerror("no key")
+	case err != nil:
+		return nil, dkimFault{dkimTemperror, "key cannot be looked up now"}
+	case len(txts) > 1: // RFC 6376 3.6.2.2: undefined; whoever can add a record must not choose
+		return nil, permerror("more than one key record")
+	}
+	return v.keys.get(txts[0]), dkimFault{}
+}
+
+// hashBody reads the body to its end and hashes it once in each form that a signature wants.
+func hashBody(ctx context.Context, body *mail.Body, h *mail.Header, sigs []*dkimSignature) (sums [2][]byte, err error) {
+	var forms [2]bodyHash
+	for _, s := range sigs {
+		if i := s.form(); forms[i] == nil && i == 0 {
+			forms[i] = &simpleBody{crlfHash: newCRLFHash()}
+		} else if forms[i] == nil {
+			forms[i] = &relaxedBody{crlfHash: newCRLFHash()}
+		}
+	}
+	r := body.Open()
+	defer r.Close()
+	for skip := len(h.Raw); ; {
+		p, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err == nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return sums, err
+		}
+		n := min(skip, len(p))
+		skip -= n
+		for _, f := range forms {
+			if f != nil && n < len(p) {
+				f.write(p[n:])
+			}
+		}
+	}
+	for i, f := range forms {
+		if f != nil {
+			sums[i] = f.sum()
+		}
+	}
+	return sums, nil
+}
+
+// form is the place of the signature's body hash.
+func (s *dkimSignature) form() int {
+	if s.relaxedBody {
+		return 1
+	}
+	return 0
+}
+
+// conclude puts key, body and header together. A body that was changed is a failure whether
+// or not the key can be had just now.
+func (s *dkimSignature) conclude(bodies [2][]byte) {
+	switch f := s.checked; {
+	case f.result == dkimPermerror, f.result == dkimPolicy:
+		s.settle(f)
+	case !bytes.Equal(bodies[s.form()], s.bodyHash):
+		s.settle(dkimFault{dkimFail, "body hash did not verify"})
+	case f.found():
+		s.settle(f)
+	default:
+		s.settle(dkimFault{result: dkimPass})
+	}
+}
+
+// weight orders results; the heaviest is the message's.
+func weight(result string) int {
+	return slices.Index([]string{dkimNone, dkimPermerror, dkimPolicy, dkimFail, dkimTemperror, dkimPass}, result)
+}
+
+func summary(sigs []*dkimSignature) DKIMFacts {
+	f := DKIMFacts{Result: dkimNone, Count: len(sigs)}
+	for _, s := range sigs {
+		if one := &s.facts; weight(one.Result) > weight(f.Result) {
+			f.Result, f.Reason = one.Result, one.Reason
+		}
+		if s.facts.Result == dkimPass && !slices.Contains(f.Domains, s.facts.Domain) {
+			f.Domains = append(f.Domains, s.facts.Domain)
+		}
+	}
+	listed := slices.Clone(sigs)
+	slices.SortStableFunc(listed, func(a, b *dkimSignature) int { return weight(b.facts.Result) - weight(a.facts.Result) })
+	for _, s := range listed[:min(len(listed), maxListed)] {
+		f.Signatures = append(f.Signatures, s.facts)
+	}
+	return f
+}
