@@ -1,0 +1,61 @@
+package filters
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// spfKey is all that an outcome depends on, unless a macro looked at the local part.
+type spfKey struct {
+	ip     netip.Addr
+	helo   string
+	domain string
+}
+
+// An spfCache remembers outcomes for a moment: bursts come from few clients and domains.
+// Two generations bound it in time and in number.
+type spfCache struct {
+	now   func() time.Time
+	mu    sync.Mutex
+	young map[spfKey]spfSeen
+	old   map[spfKey]spfSeen
+}
+
+type spfSeen struct {
+	out     spfOutcome
+	lookups int
+	until   time.Time
+}
+
+const (
+	spfKeep    = 30 * time.Second
+	spfEntries = 2048 // of one generation
+)
+
+func newSPFCache(now func() time.Time) *spfCache {
+	return &spfCache{now: now, young: map[spfKey]spfSeen{}}
+}
+
+func (c *spfCache) get(k spfKey) (spfOutcome, int, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.young[k]
+	if !ok {
+		s, ok = c.old[k]
+	}
+	if !ok || c.now().After(s.until) {
+		return spfOutcome{}, 0, false
+	}
+	return s.out, s.lookups, true
+}
+
+func (c *spfCache) put(k spfKey, out spfOutcome, lookups int) {
+	out.record = clip(out.record, 2*spfText)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.young) >= spfEntries {
+		c.old, c.young = c.young, make(map[spfKey]spfSeen, spfEntries)
+	}
+	c.young[k] = spfSeen{out, lookups, c.now().Add(spfKeep)}
+}
