@@ -1,0 +1,320 @@
+package rules
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/expr-lang/expr/vm"
+
+	"postern/mail"
+)
+
+// Facts is what is known of one recipient's copy at this moment.
+type Facts interface {
+	// Lookup gives a filter's facts. known is false while it runs or was not started; after
+	// a failure value is the zero facts with only the error field set.
+	Lookup(name string) (value any, err error, known bool)
+}
+
+// noObjection is what a message is told that no rule decided about.
+const noObjection = "no rule objected"
+
+// Decide walks the rules in their order. The first that matches and has a disposition
+// decides; one without adds its score and its effects, which belong to the verdict
+// whatever it is. When a rule cannot be decided before more is known, waiting names what
+// to gather next, and the verdict is empty: Decide again with it. It may be called from
+// several goroutines, and costs little enough to be called often.
+func (p *Policy) Decide(f Facts) (Verdict, []string) {
+	e := p.pool.Get().(*evaluator)
+	e.facts = f
+	defer e.release()
+	for i, r := range p.rules {
+		if r.shadow {
+			continue
+		}
+		e.steps[i] = e.walk(r)
+		switch e.steps[i].state {
+		case waits:
+			return Verdict{}, e.waitingFor(r)
+		case matched:
+			if r.do != None {
+				return e.verdict(i), nil
+			}
+			e.score += r.score
+		case hinges, breaks:
+			return e.verdict(i), nil
+		}
+	}
+	return e.verdict(len(p.rules)), nil
+}
+
+// A walked is the state of one rule.
+type walked uint8
+
+const (
+	skipped walked = iota // false or unknown
+	matched
+	waits  // for facts
+	hinges // on a filter that gave no answer: a retry may help
+	breaks // it failed while it ran
+)
+
+type step struct {
+	state walked
+	truth Truth
+}
+
+// An evaluator holds the state of one Decide; they are pooled.
+type evaluator struct {
+	p      *Policy
+	facts  Facts
+	vm     vm.VM
+	env    map[string]any
+	known  []known  // by filter
+	leaves []status // by leaf
+	steps  []step   // by rule
+	score  float64
+}
+
+// known is what a look-up gave.
+type known struct {
+	asked, there bool
+	err          error
+	value        any
+}
+
+func newEvaluator(p *Policy) *evaluator {
+	return &evaluator{p: p, vm: vm.VM{MemoryBudget: maxMemory}, env: map[string]any{scoreWord: 0.0},
+		known: make([]known, len(p.names)), leaves: make([]status, p.leaves), steps: make([]step, len(p.rules))}
+}
+
+// release forgets the message and gives the evaluator back.
+func (e *evaluator) release() {
+	clear(e.env)
+	clear(e.known)
+	clear(e.leaves)
+	clear(e.steps)
+	clear(e.vm.Stack[:cap(e.vm.Stack)])
+	clear(e.vm.Variables)
+	e.facts, e.score, e.env[scoreWord] = nil, 0, 0.0
+	e.p.pool.Put(e)
+}
+
+// walk finds out where a rule stands.
+func (e *evaluator) walk(r *rule) step {
+	s := r.when.fold(e.leaf)
+	switch {
+	case s == isTrue:
+		for _, i := range r.says {
+			if !e.look(i).there {
+				return step{waits, True}
+			}
+		}
+		return step{matched, True}
+	case s == isFalse:
+		return step{skipped, False}
+	case s&isTrue == 0:
+		return step{skipped, Unknown}
+	case e.firstPending(r.when) != nil:
+		return step{waits, Unknown}
+	}
+	// What could still be true rests on filters without an answer or on leaves that broke.
+	// Were the former plainly unknown, could it still?
+	if r.when.fold(func(n *node) set {
+		if e.leaves[n.number] == deferred {
+			return isUnknown
+		}
+		return e.leaves[n.number].set()
+	})&isTrue == 0 {
+		return step{hinges, Unknown}
+	}
+	return step{breaks, Unknown}
+}
+
+// leaf evaluates one leaf, once.
+func (e *evaluator) leaf(n *node) set {
+	st := e.leaves[n.number]
+	if st == notNeeded {
+		st = e.evaluate(n.leaf)
+		e.leaves[n.number] = st
+	}
+	return st.set()
+}
+
+func (e *evaluator) evaluate(l *leaf) status {
+	switch {
+	case l.off != "":
+		return off
+	case l.fixed == isTrue:
+		return saysTrue
+	case l.fixed == isFalse:
+		return saysFalse
+	}
+	if st := e.readable(&l.program); st != saysTrue {
+		return st
+	}
+	if l.dated {
+		at := reflect.ValueOf(e.known[l.reads[0]].value).FieldByIndex(e.p.received).Interface().(time.Time)
+		return says((l.since.IsZero() || !at.Before(l.since)) && (l.until.IsZero() || at.Before(l.until)))
+	}
+	v, err := e.run(&l.program)
+	if b, ok := v.(bool); ok && err == nil {
+		return says(b)
+	}
+	return broken
+}
+
+func says(b bool) status {
+	if b {
+		return saysTrue
+	}
+	return saysFalse
+}
+
+// readable is saysTrue when all that a program reads is there, else why not. A failure
+// that no retry heals outweighs what is still missing; that outweighs a healable one.
+func (e *evaluator) readable(p *program) status {
+	st := saysTrue
+	for _, i := range p.reads {
+		k := e.look(i)
+		switch {
+		case !k.there:
+			st = pending
+		case k.err == nil:
+		case !e.p.defers[i]:
+			return failed
+		case st != pending:
+			st = deferred
+		}
+	}
+	for _, i := range p.errs {
+		if !e.look(i).there {
+			st = pending
+		}
+	}
+	return st
+}
+
+// look asks for a filter's facts, once a Decide.
+func (e *evaluator) look(i int) *known {
+	k := &e.known[i]
+	if k.asked {
+		return k
+	}
+	k.asked = true
+	k.value, k.err, k.there = e.facts.Lookup(e.p.names[i])
+	if !k.there {
+		return k
+	}
+	if zero := e.p.zero[i]; reflect.TypeOf(k.value) != reflect.TypeOf(zero) {
+		if k.err == nil {
+			k.err = fmt.Errorf("%s: facts are %T, not %T", e.p.names[i], k.value, zero)
+		}
+		k.value = withError(zero, k.err)
+	}
+	e.env[e.p.names[i]] = k.value
+	return k
+}
+
+// withError puts err's text into the error fact of zero facts.
+func withError(zero any, err error) any {
+	v := reflect.New(reflect.TypeOf(zero)).Elem()
+	for i := range v.NumField() {
+		if f := v.Type().Field(i); f.Tag.Get("expr") == "error" && f.Type.Kind() == reflect.String {
+			v.Field(i).SetString(err.Error())
+		}
+	}
+	return v.Interface()
+}
+
+func (e *evaluator) run(p *program) (any, error) {
+	if p.score {
+		e.env[scoreWord] = e.score
+	}
+	return e.vm.Run(p.vm, e.env)
+}
+
+// firstPending finds the first leaf, from the left, whose facts are missing and can matter.
+func (e *evaluator) firstPending(n *node) *leaf {
+	if n.op == opLeaf {
+		if e.leaves[n.number] == pending {
+			return n.leaf
+		}
+		return nil
+	}
+	for _, k := range n.kids {
+		s := k.fold(func(n *node) set { return e.leaves[n.number].set() })
+		if s&(s-1) == 0 {
+			continue // it has one value whatever comes
+		}
+		if l := e.firstPending(k); l != nil {
+			return l
+		}
+	}
+	return nil
+}
+
+// waitingFor names the filters without which r cannot be decided.
+func (e *evaluator) waitingFor(r *rule) []string {
+	lists := [2][]int{r.says}
+	if l := e.firstPending(r.when); l != nil {
+		lists = [2][]int{l.reads, l.errs}
+	}
+	var out []string
+	for _, list := range lists {
+		for _, i := range list {
+			if !e.look(i).there {
+				out = append(out, e.p.names[i])
+			}
+		}
+	}
+	return out
+}
+
+// verdict is what rule number i decides; none does when i is behind the last.
+func (e *evaluator) verdict(i int) Verdict {
+	v := Verdict{Do: Deliver, Because: noObjection, Score: e.score}
+	v.Steps = e.trace(min(i+1, len(e.p.rules)))
+	for j, r := range e.p.rules[:min(i+1, len(e.p.rules))] {
+		if len(r.effects) > 0 && !r.shadow && e.steps[j].state == matched {
+			v.Effects = e.effects(v.Effects, r)
+		}
+	}
+	if i == len(e.p.rules) {
+		return v
+	}
+	r := e.p.rules[i]
+	v.Rule, v.Class, v.File, v.Line = r.name, r.class, r.file, r.line
+	switch e.steps[i].state {
+	case hinges:
+		v.Do = Defer
+		v.Because = fmt.Sprintf("%s gave no answer", e.deferredFilter(r.when))
+		v.Reply = &mail.Reply{Code: 451, Enhanced: [3]int{4, 3, 0}, Text: "a check of this message gave no answer, please try again later"}
+	case breaks:
+		v.Do, v.Class = Quarantine, "policy"
+		v.Because = fmt.Sprintf("rule %s could not be evaluated for this message", r.name)
+	default:
+		v.Do = r.do
+		v.Because = e.render(r.because)
+		if r.do == Deliver {
+			v.Class = ""
+		}
+		if r.reply != nil {
+			v.Reply = &mail.Reply{Code: r.reply.code, Enhanced: r.reply.enhanced,
+				Text: mail.Printable(e.render(r.reply.text), maxSentence)}
+		}
+	}
+	return v
+}
+
+func (e *evaluator) effects(out []Effect, r *rule) []Effect {
+	for _, c := range r.effects {
+		args := make([]string, len(c.args))
+		for i, t := range c.args {
+			args[i] = e.render(t)
+		}
+		out = append(out, Effect{Name: c.name, Args: args})
+	}
+	return out
+}
