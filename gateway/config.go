@@ -19,6 +19,8 @@ type Config struct {
 	GreetDelay       time.Duration      // wait before the greeting; who speaks meanwhile is refused (early talker)
 	BareNewline      string             // "reject" (default) or "normalize" (bare LF becomes CRLF before anything looks at it)
 	AllowNUL         bool               // NUL in content is passed on instead of refused
+	PostmasterDomain string             // where RCPT TO:<postmaster> goes; "" is Hostname
+	Grace            time.Duration      // for messages under way when the server stops; 0 is 60 s
 	StripAuthResults bool               // remove every Authentication-Results, not only those in our name
 	Split            bool               // recipients: split (451 4.5.3 for a recipient with another policy outcome)
 	Limits           Limits

@@ -1,0 +1,160 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"postern/mail"
+)
+
+var errTooManyConns = errors.New("client has too many connections")
+
+// enter gives one connection its place, or turns it away with a plain answer.
+func (s *listening) enter(c net.Conn) {
+	peer := addrPort(c.RemoteAddr())
+	proxied := contains(s.cfg.Proxies, peer.Addr())
+	limited := !proxied && !contains(s.cfg.Trusted, peer.Addr())
+	if limited && !s.doors.enterFrom(peer.Addr(), time.Now()) {
+		s.turnAway(c, "Too many connections from your address")
+		return
+	}
+	if !s.doors.enter() {
+		if limited {
+			s.doors.leaveFrom(peer.Addr())
+		}
+		s.turnAway(c, "Too many connections")
+		return
+	}
+	w := newWire(c, s.cfg.Hostname, &s.cfg.Limits)
+	s.mu.Lock()
+	s.wires[w] = struct{}{}
+	s.mu.Unlock()
+	s.open.Add(1)
+	p := &place{s: s, w: w, client: peer, limited: limited}
+	go func() {
+		defer func() {
+			if cause := recover(); cause != nil {
+				s.panicked(cause)
+				w.conn.Close()
+				p.free()
+			}
+		}()
+		s.greet(p, proxied)
+	}()
+}
+
+// turnAway answers 421. The answer fits into any socket's buffer, so this does not wait.
+func (f *front) turnAway(c net.Conn, why string) {
+	_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	_, _ = io.WriteString(c, "421 4.7.0 "+f.cfg.Hostname+" "+why+", try again later\r\n")
+	c.Close()
+	f.log.Debug("connection turned away", "client", c.RemoteAddr().String(), "reason", why)
+}
+
+// A place is what one connection takes of the limits.
+type place struct {
+	s       *listening
+	w       *wire
+	client  netip.AddrPort
+	limited bool // counted for its address
+	once    sync.Once
+}
+
+// free gives the place back, once the connection is closed.
+func (p *place) free() {
+	p.once.Do(func() {
+		s := p.s
+		s.mu.Lock()
+		delete(s.wires, p.w)
+		s.mu.Unlock()
+		s.doors.leave()
+		if p.limited {
+			s.doors.leaveFrom(p.client.Addr())
+		}
+		s.open.Done()
+	})
+}
+
+// greet learns who the client is, lets it wait for the greeting, and hands it to go-smtp.
+func (s *listening) greet(p *place, proxied bool) {
+	w := p.w
+	refuse := func(reply string, cause error) {
+		w.expel(reply, cause)
+		w.hangup()
+		p.free()
+		s.log.Info("connection refused", "client", p.client.Addr().String(), "reason", cause.Error())
+	}
+	if proxied {
+		client, err := w.proxyHeader()
+		if err != nil {
+			refuse("421 4.7.0 "+w.host+" PROXY header expected", err)
+			return
+		}
+		if client.IsValid() {
+			p.client = client
+			if !contains(s.cfg.Trusted, client.Addr()) {
+				if !s.doors.enterFrom(client.Addr(), time.Now()) {
+					refuse("421 4.7.0 "+w.host+" Too many connections from your address, try again later", errTooManyConns)
+					return
+				}
+				p.limited = true
+			}
+		}
+	}
+	client := mail.Client{Addr: p.client.Addr(), Port: p.client.Port(), Trusted: contains(s.cfg.Trusted, p.client.Addr())}
+	ctx, cancel := context.WithCancelCause(s.base)
+	a := &adapter{w: w, front: s.front, client: client, talk: s.connect(ctx, client), cancel: cancel, done: p.free}
+	if err := w.silence(s.cfg.GreetDelay); err != nil {
+		if err == errEarlyTalk {
+			w.say("554 5.5.0 You spoke before my greeting")
+		}
+		w.farewell(err)
+		s.log.Info("connection refused", "client", client.Addr.String(), "reason", err.Error())
+		a.Close()
+		return
+	}
+	if !s.inner.push(a) {
+		w.farewell(errStopping)
+		a.Close()
+	}
+}
+
+// silence waits for the greet delay to pass. What the client says meanwhile, or has said
+// already, makes it an early talker (S-10).
+func (w *wire) silence(delay time.Duration) error {
+	if w.e == w.r && delay > 0 {
+		err := w.fill(time.Now().Add(delay), true)
+		if err != nil && err != errTimeout {
+			return err
+		}
+		w.dead = nil // it kept silent, as it should
+	}
+	if w.early() {
+		return w.die(errEarlyTalk)
+	}
+	return nil
+}
+
+// addrPort is the address of a TCP peer; others have none.
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+}
+
+func contains(list []netip.Prefix, a netip.Addr) bool {
+	for _, p := range list {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,376 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Why a wire ended. They are causes for the journal and the log; no client reads them.
+var (
+	errClientGone   = errors.New("client closed the connection")
+	errTimeout      = errors.New("client timed out")
+	errTooSlow      = errors.New("client sent too slowly")
+	errTooMuch      = errors.New("client sent far more than the size limit")
+	errSessionEnd   = errors.New("session lasted too long")
+	errStopping     = errors.New("server is stopping")
+	errProtocol     = errors.New("client broke the protocol")
+	errTooManyFault = errors.New("client made too many errors")
+	errEarlyTalk    = errors.New("client spoke before its turn")
+)
+
+const (
+	smallBuffer = 4 << 10  // while in commands
+	largeBuffer = 64 << 10 // during a body
+	maxSkip     = 64 << 10 // of an overlong command, before giving up on the client
+	maxHeld     = 32 << 10 // of replies, before they leave anyhow
+	lingerTime  = 2 * time.Second
+	lingerBytes = 4 << 20
+)
+
+var largePool = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
+
+// A wire is the byte layer of one SMTP connection. It reads command lines and bodies
+// strictly, holds replies back until it must wait for the client, and puts a deadline on
+// every wait. Its first read error is final: nothing is read after it, so that the rest of
+// a broken body never becomes a command. All of it belongs to one goroutine, but for stop
+// and cut.
+type wire struct {
+	raw   net.Conn // the TCP connection, which has the deadlines
+	conn  net.Conn // raw, or TLS over it
+	host  string   // our name, in 421 replies
+	lim   *Limits
+	until time.Time // the session's end; an upload under way is not cut by it
+
+	small []byte
+	large *[]byte // pooled; nil while in commands
+	buf   []byte  // one of the two
+	r, e  int     // what is read but not used: buf[r:e]
+
+	out    []byte // replies held back
+	writes int    // how often they left
+	faults int    // refused commands
+	dead   error  // why nothing more is read
+	gone   bool   // nobody is there to hear a last reply
+
+	mu       sync.Mutex
+	idle     bool // waiting for a command
+	stopping bool
+	cutOff   bool
+}
+
+func newWire(c net.Conn, host string, lim *Limits) *wire {
+	w := &wire{raw: c, conn: c, host: host, lim: lim, until: time.Now().Add(lim.Session)}
+	w.small = make([]byte, max(smallBuffer, lim.Line+2))
+	w.buf = w.small
+	return w
+}
+
+// die makes err the reason why nothing more is read, unless there is one.
+func (w *wire) die(err error) error {
+	if w.dead == nil {
+		w.dead = err
+	}
+	return w.dead
+}
+
+// say holds a reply back, without its CRLF in s.
+func (w *wire) say(s string) {
+	w.out = append(append(w.out, s...), '\r', '\n')
+}
+
+// refuse says a 5xx reply to a command and counts it; who errs too often has to go.
+func (w *wire) refuse(s string) {
+	w.say(s)
+	w.fault()
+}
+
+func (w *wire) fault() {
+	if w.faults++; w.lim.Errors > 0 && w.faults >= w.lim.Errors && w.dead == nil {
+		w.say("421 4.7.0 " + w.host + " Too many errors")
+		w.die(errTooManyFault)
+	}
+}
+
+// expel says a last reply.
+func (w *wire) expel(s string, cause error) {
+	w.say(s)
+	w.die(cause)
+}
+
+// flush sends what is held back.
+func (w *wire) flush() error {
+	if len(w.out) == 0 || w.gone {
+		return w.dead
+	}
+	w.mu.Lock()
+	wait := w.lim.Write
+	if w.cutOff {
+		wait = time.Second
+	}
+	_ = w.raw.SetWriteDeadline(time.Now().Add(wait))
+	w.mu.Unlock()
+	_, err := w.conn.Write(w.out)
+	w.writes++
+	if w.out = w.out[:0]; cap(w.out) > smallBuffer {
+		w.out = nil
+	}
+	if err != nil {
+		w.gone = true
+		return w.die(errClientGone)
+	}
+	return nil
+}
+
+// arm sets the deadline of the next read, unless the server stops meanwhile.
+func (w *wire) arm(deadline time.Time, idle bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cutOff || idle && w.stopping {
+		return errStopping
+	}
+	w.idle = idle
+	return w.raw.SetReadDeadline(deadline)
+}
+
+// stop ends the wire when it next waits for a command, now if it does. Any goroutine may call it.
+func (w *wire) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopping = true
+	if w.idle {
+		_ = w.raw.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// cut ends the wire wherever it is. Any goroutine may call it.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopping, w.cutOff = true, true
+	_ = w.raw.SetReadDeadline(time.Unix(1, 0))
+	_ = w.raw.SetWriteDeadline(time.Now().Add(time.Second))
+}
+
+func (w *wire) isStopping() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stopping
+}
+
+// fill reads once from the connection; replies that are held back leave first.
+func (w *wire) fill(deadline time.Time, idle bool) error {
+	if w.dead != nil {
+		return w.dead
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if w.r > 0 {
+		w.e = copy(w.buf, w.buf[w.r:w.e])
+		w.r = 0
+	}
+	if err := w.arm(deadline, idle); err != nil {
+		return w.die(err)
+	}
+	n, err := w.conn.Read(w.buf[w.e:])
+	w.e += n
+	switch {
+	case n > 0 || err == nil:
+		return nil // an error beside bytes comes again
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		// A half-closed connection can still hear us, a broken one cannot. io.EOF
+		// itself never leaves here: in a body it means the true end.
+		w.gone = err != io.EOF
+		return w.die(errClientGone)
+	case w.isStopping():
+		return w.die(errStopping)
+	}
+	return w.die(errTimeout)
+}
+
+// line returns the next command without its CRLF, valid until the next call. ok is false
+// when the line was refused here, with an answer: then ask again. A line that its CRLF
+// never followed is no command.
+func (w *wire) line() (line []byte, ok bool, err error) {
+	if w.dead != nil {
+		return nil, false, w.dead
+	}
+	w.shrink()
+	if len(w.out) > maxHeld {
+		if err := w.flush(); err != nil {
+			return nil, false, err
+		}
+	}
+	now := time.Now()
+	switch {
+	case w.isStopping():
+		return nil, false, w.farewell(errStopping)
+	case now.After(w.until):
+		return nil, false, w.farewell(errSessionEnd)
+	}
+	deadline := now.Add(w.lim.Command) // for the whole line, however slowly it comes
+	if deadline.After(w.until) {
+		deadline = w.until
+	}
+	for scanned, skipped := 0, 0; ; {
+		if i := bytes.IndexByte(w.buf[w.r+scanned:w.e], '\n'); i >= 0 {
+			line := w.buf[w.r : w.r+scanned+i+1]
+			w.r += len(line)
+			line, ok = w.checkLine(line, skipped > 0)
+			return line, ok, w.dead
+		}
+		if w.e-w.r > w.lim.Line { // resynchronise at the next CRLF
+			if skipped += w.e - w.r - 1; skipped > maxSkip {
+				w.expel("500 5.5.2 Line too long", errProtocol)
+				return nil, false, w.dead
+			}
+			w.buf[w.r] = w.buf[w.e-1] // it may be the CR
+			w.e = w.r + 1
+		}
+		scanned = w.e - w.r
+		if err := w.fill(deadline, true); err != nil {
+			return nil, false, w.farewell(err)
+		}
+	}
+}
+
+// checkLine strips the CRLF from a line and refuses what is no command line.
+func (w *wire) checkLine(line []byte, overlong bool) ([]byte, bool) {
+	if len(line) < 2 || line[len(line)-2] != '\r' {
+		w.expel("500 5.5.2 Lines end in CRLF", errProtocol) // where the next one begins is in doubt
+		return nil, false
+	}
+	if overlong || len(line) > w.lim.Line {
+		w.refuse("500 5.5.2 Line too long")
+		return nil, false
+	}
+	line = line[:len(line)-2]
+	for _, c := range line {
+		if c < ' ' || c == 0x7f {
+			w.refuse("501 5.5.2 Control character in command")
+			return nil, false
+		}
+	}
+	return line, true
+}
+
+// farewell says why the server hangs up, where it is the server that does.
+func (w *wire) farewell(cause error) error {
+	switch cause {
+	case errStopping:
+		w.say("421 4.3.2 " + w.host + " Shutting down, try again later")
+	case errTimeout:
+		w.say("421 4.4.2 " + w.host + " Timeout")
+	case errSessionEnd:
+		w.say("421 4.4.2 " + w.host + " Session too long")
+	}
+	return w.die(cause)
+}
+
+// grow changes to the large buffer, for a body.
+func (w *wire) grow() {
+	if w.large == nil {
+		w.large = largePool.Get().(*[]byte)
+		w.e = copy(*w.large, w.buf[w.r:w.e])
+		w.r, w.buf = 0, *w.large
+	}
+}
+
+// shrink goes back to the small buffer as soon as what is left fits into it.
+func (w *wire) shrink() {
+	if w.large != nil && w.e-w.r <= len(w.small)/2 {
+		w.e = copy(w.small, w.buf[w.r:w.e])
+		w.r, w.buf = 0, w.small
+		largePool.Put(w.large)
+		w.large = nil
+	}
+}
+
+// early reports whether the client has sent something already. It never waits.
+func (w *wire) early() bool {
+	if w.e > w.r {
+		return true
+	}
+	if w.conn != w.raw { // TLS may hold bytes that the socket has given away
+		_ = w.raw.SetReadDeadline(time.Unix(1, 0))
+		w.r = 0
+		w.e, _ = w.conn.Read(w.buf)
+	}
+	return w.e > w.r || hasInput(w.raw)
+}
+
+// hasInput looks into the socket's buffer.
+func hasInput(c net.Conn) bool {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	n := 0
+	_ = rc.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, _ = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	})
+	return n > 0
+}
+
+// startTLS says 220, drops what the client sent in clear behind STARTTLS, and shakes hands
+// (RFC 3207 4.2; CVE-2011-0411).
+func (w *wire) startTLS(cfg *tls.Config) (*tls.ConnectionState, error) {
+	w.say("220 2.0.0 Ready to start TLS")
+	if err := w.flush(); err != nil {
+		return nil, err
+	}
+	w.r, w.e = 0, 0
+	deadline := time.Now().Add(w.lim.Handshake)
+	if err := w.arm(deadline, false); err != nil {
+		return nil, w.die(err)
+	}
+	_ = w.raw.SetWriteDeadline(deadline)
+	t := tls.Server(w.raw, cfg)
+	if err := t.Handshake(); err != nil {
+		w.gone = true // what it would read now is not SMTP to it
+		return nil, w.die(err)
+	}
+	w.conn = t
+	state := t.ConnectionState()
+	return &state, nil
+}
+
+// expelled reports whether it is us who end the session, and the client may be sending still.
+func (w *wire) expelled() bool {
+	return !w.gone && w.dead != nil && w.dead != errClientGone && w.dead != errQuit
+}
+
+// hangup sends what is held back and closes the connection. With input unread, closing
+// would send a reset, which may overtake the last reply: so it reads on for a moment.
+func (w *wire) hangup() {
+	_ = w.flush()
+	if w.large != nil {
+		largePool.Put(w.large)
+		w.large, w.buf = nil, nil
+	}
+	if half, ok := w.raw.(interface{ CloseWrite() error }); ok && w.expelled() {
+		if t, ok := w.conn.(*tls.Conn); ok {
+			_ = t.CloseWrite()
+		}
+		_ = half.CloseWrite()
+		_ = w.raw.SetReadDeadline(time.Now().Add(lingerTime))
+		_, _ = io.CopyN(io.Discard, w.raw, lingerBytes)
+		w.raw.Close()
+		return
+	}
+	w.conn.Close()
+}
