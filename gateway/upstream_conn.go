@@ -1,0 +1,438 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"postern/mail"
+)
+
+// A link is one connection to an internal server, for one goroutine at a time. It
+// answers nothing itself: each method says what the server said, or an error after
+// which the link is broken and can only be closed.
+type link struct {
+	host     *serverHost
+	sock     net.Conn        // the socket
+	raw      syscall.RawConn // the same, to look at what has arrived
+	conn     net.Conn        // the socket, or TLS over it
+	r        *bufio.Reader
+	out      []byte // commands on their way
+	ext      mail.Extensions
+	size     bool     // SIZE is offered, perhaps without a limit
+	xforward []string // attributes of XFORWARD that are offered
+	name     string   // as it calls itself
+	tls      string   // version and cipher; "" in clear
+	since    time.Time
+	used     bool // a transaction was begun on it: a server may have closed it meanwhile
+	dirty    bool // MAIL was said since the last end of a transaction
+	broken   bool
+}
+
+// errLinkDied is wrapped when the connection was closed, with or without 421: another
+// one may do.
+var errLinkDied = errors.New("connection closed")
+
+// A handshakeError is a STARTTLS that failed.
+type handshakeError struct{ err error }
+
+func (e *handshakeError) Error() string { return "STARTTLS: " + e.err.Error() }
+func (e *handshakeError) Unwrap() error { return e.err }
+
+// openLink connects and greets.
+func openLink(ctx context.Context, h *serverHost, mode TLSMode) (*link, error) {
+	dialer := net.Dialer{Timeout: h.group.cfg.Timeouts.Connect}
+	sock, err := dialer.DialContext(ctx, h.network, h.addr)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{host: h, sock: sock, conn: sock, r: bufio.NewReaderSize(sock, maxReplyLine)}
+	if sc, ok := sock.(syscall.Conn); ok {
+		l.raw, _ = sc.SyscallConn()
+	}
+	if err := l.greet(ctx, mode); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// greet goes from the banner to the last EHLO.
+func (l *link) greet(ctx context.Context, mode TLSMode) error {
+	defer l.guard(ctx)()
+	a, err := l.read(l.times().Reply)
+	if err != nil {
+		return l.fail(ctx, "greeting", err)
+	}
+	if a.code != 220 {
+		return fmt.Errorf("greeting: %v", a.reply())
+	}
+	l.name, _, _ = strings.Cut(a.text, " ")
+	if err := l.hello(ctx); err != nil {
+		return err
+	}
+	switch {
+	case mode == TLSNone:
+		return nil
+	case l.ext.StartTLS:
+		return l.startTLS(ctx)
+	case mode == TLSRequire:
+		return errors.New("STARTTLS is not offered, but required")
+	}
+	return nil
+}
+
+// hello says EHLO, or HELO to who does not know that, and forgets all that was
+// offered before.
+func (l *link) hello(ctx context.Context) error {
+	a, err := l.one(ctx, "EHLO "+l.host.group.cfg.Helo)
+	if err != nil {
+		return err
+	}
+	l.ext, l.size, l.xforward = mail.Extensions{}, false, nil
+	if a.code/100 == 5 {
+		a, err = l.one(ctx, "HELO "+l.host.group.cfg.Helo)
+		if err != nil {
+			return err
+		}
+		if a.code != 250 {
+			return fmt.Errorf("HELO: %v", a.reply())
+		}
+		return nil
+	}
+	if a.code != 250 {
+		return fmt.Errorf("EHLO: %v", a.reply())
+	}
+	for i, line := range a.lines() {
+		if i == 0 {
+			if name, _, _ := strings.Cut(line, " "); name != "" {
+				l.name = name
+			}
+			continue
+		}
+		l.offer(strings.Fields(line))
+	}
+	return nil
+}
+
+// offer notes one line of the EHLO reply.
+func (l *link) offer(words []string) {
+	if len(words) == 0 {
+		return
+	}
+	switch strings.ToUpper(words[0]) {
+	case "SIZE": // RFC 1870 4: no number or 0 is no limit named
+		l.size = true
+		if len(words) > 1 {
+			if n, err := strconv.ParseInt(words[1], 10, 64); err == nil && n > 0 {
+				l.ext.Size = n
+			}
+		}
+	case "8BITMIME":
+		l.ext.EightBitMIME = true
+	case "SMTPUTF8":
+		l.ext.UTF8 = true
+	case "DSN":
+		l.ext.DSN = true
+	case "PIPELINING":
+		l.ext.Pipelining = true
+	case "STARTTLS":
+		l.ext.StartTLS = true
+	case "XCLIENT":
+		l.ext.XClient = true
+	case "XFORWARD":
+		l.ext.XForward = true
+		for _, w := range words[1:] {
+			l.xforward = append(l.xforward, strings.ToUpper(w))
+		}
+	}
+}
+
+// startTLS encrypts the connection. What was said in clear is forgotten: bytes that
+// came behind the 220 and all that was offered (RFC 3207 4.2).
+func (l *link) startTLS(ctx context.Context) error {
+	l.out = append(l.out[:0], "STARTTLS\r\n"...)
+	if err := l.flush(); err != nil {
+		return &handshakeError{err}
+	}
+	a, err := l.read(l.times().Reply)
+	if err != nil {
+		return &handshakeError{err}
+	}
+	if a.code != 220 {
+		return &handshakeError{errors.New(a.reply().String())}
+	}
+	t := tls.Client(l.sock, l.host.tls)
+	if err := l.sock.SetDeadline(time.Now().Add(l.times().Reply)); err != nil {
+		return &handshakeError{err}
+	}
+	if err := t.HandshakeContext(ctx); err != nil {
+		return &handshakeError{err}
+	}
+	cs := t.ConnectionState()
+	l.tls = tls.VersionName(cs.Version) + " " + tls.CipherSuiteName(cs.CipherSuite)
+	l.conn = t
+	l.r.Reset(t)
+	if err := l.hello(ctx); err != nil {
+		return err
+	}
+	l.ext.StartTLS = true // as the intersection over all servers sees it
+	return nil
+}
+
+func (l *link) times() *ServerTimeouts { return &l.host.group.cfg.Timeouts }
+
+// guard closes the socket when ctx ends; the function returned stops that.
+func (l *link) guard(ctx context.Context) func() {
+	stop := context.AfterFunc(ctx, func() { l.sock.Close() })
+	return func() {
+		if !stop() {
+			l.broken = true
+		}
+	}
+}
+
+// fail breaks the link and says why: that ctx ended, rather than that the socket was
+// closed for it.
+func (l *link) fail(ctx context.Context, doing string, err error) error {
+	l.broken = true
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case died(err):
+		err = fmt.Errorf("%w: %w", errLinkDied, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+func died(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// flush writes l.out.
+func (l *link) flush() error {
+	if err := l.conn.SetWriteDeadline(time.Now().Add(l.times().Write)); err != nil {
+		return err
+	}
+	_, err := l.conn.Write(l.out)
+	return err
+}
+
+// read waits for one reply.
+func (l *link) read(limit time.Duration) (answer, error) {
+	if err := l.conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		return answer{}, err
+	}
+	a, err := readAnswer(l.r)
+	if err == nil && a.code == 421 { // RFC 5321 3.8: it closes
+		l.broken = true
+	}
+	return a, err
+}
+
+// one says one command and reads its reply, whatever it is.
+func (l *link) one(ctx context.Context, line string) (answer, error) {
+	verb, _, _ := strings.Cut(line, " ")
+	l.out = append(append(l.out[:0], line...), "\r\n"...)
+	if err := l.flush(); err != nil {
+		return answer{}, l.fail(ctx, verb, err)
+	}
+	a, err := l.read(l.times().Reply)
+	if err == nil && l.r.Buffered() > 0 {
+		err = fmt.Errorf("%w: more than one reply", errBadReply)
+	}
+	if err != nil {
+		return answer{}, l.fail(ctx, verb, err)
+	}
+	return a, nil
+}
+
+// A command is one line without its CRLF. A group of commands ends early when a must
+// command was refused, as far as the rest has not been written.
+type command struct {
+	line string
+	want int // the positive reply: 354, or 250 for all of 25x
+	must bool
+}
+
+// maxPipelined bounds the commands written before their replies are read, so that
+// neither side can fill the other's buffers (RFC 2920 3.1).
+const maxPipelined = 100
+
+// say writes commands, all at once where the server takes that, and reads their
+// replies, each of them as wanted or a refusal (4xx, 5xx). Fewer replies than commands
+// come back when a must command was refused.
+func (l *link) say(ctx context.Context, cmds []command) ([]answer, error) {
+	defer l.guard(ctx)()
+	step := 1
+	if l.ext.Pipelining {
+		step = maxPipelined
+	}
+	answers := make([]answer, 0, len(cmds))
+	for len(cmds) > 0 {
+		group := cmds[:min(step, len(cmds))]
+		cmds = cmds[len(group):]
+		l.out = l.out[:0]
+		for _, c := range group {
+			if strings.ContainsAny(c.line, "\r\n\x00") {
+				return nil, fmt.Errorf("%q cannot be said", mail.Printable(c.line, 100))
+			}
+			l.out = append(append(l.out, c.line...), "\r\n"...)
+		}
+		if err := l.flush(); err != nil {
+			return nil, l.fail(ctx, verbOf(group[0]), err)
+		}
+		stop := false
+		for _, c := range group {
+			a, err := l.read(l.times().Reply)
+			if err == nil {
+				err = c.judge(a)
+			}
+			if err != nil {
+				return nil, l.fail(ctx, verbOf(c), err)
+			}
+			answers = append(answers, a)
+			stop = stop || c.must && a.code >= 400
+		}
+		if l.r.Buffered() > 0 {
+			return nil, l.fail(ctx, verbOf(group[len(group)-1]), fmt.Errorf("%w: more replies than commands", errBadReply))
+		}
+		if stop {
+			break
+		}
+	}
+	return answers, nil
+}
+
+func verbOf(c command) string {
+	verb, _, _ := strings.Cut(c.line, ":")
+	return verb
+}
+
+// judge tells whether a can answer c at all.
+func (c command) judge(a answer) error {
+	switch {
+	case a.code == 421, a.code >= 400 && c.line == "RSET":
+		return fmt.Errorf("%w: %v", errLinkDied, a.reply())
+	case a.code >= 400, a.code == c.want, c.want == 250 && a.code/10 == 25:
+		return nil
+	}
+	return fmt.Errorf("%w: %d to this", errBadReply, a.code)
+}
+
+// quiet reports whether nothing has arrived that nobody asked for, the end of the
+// connection included. It does not wait, but for TLS records without content.
+func (l *link) quiet() bool {
+	if l.broken || l.r.Buffered() > 0 {
+		return false
+	}
+	overTLS := l.conn != l.sock
+	if overTLS && !l.silent(-time.Second) { // what TLS has read already
+		return false
+	}
+	if l.sock.SetReadDeadline(time.Time{}) != nil {
+		return false
+	}
+	if !l.pending() {
+		return true
+	}
+	return overTLS && l.silent(50*time.Millisecond)
+}
+
+// silent reports whether nothing can be read for so long.
+func (l *link) silent(wait time.Duration) bool {
+	if l.sock.SetReadDeadline(time.Now().Add(wait)) != nil {
+		return false
+	}
+	_, err := l.r.Peek(1)
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// pending reports whether the socket has bytes, its end or an error to read.
+func (l *link) pending() bool {
+	if l.raw == nil {
+		return false
+	}
+	there := true
+	err := l.raw.Read(func(fd uintptr) bool {
+		var b [1]byte
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		there = err != syscall.EAGAIN
+		return true
+	})
+	return there || err != nil
+}
+
+// quit says goodbye to a connection between transactions, without waiting for an
+// answer, and closes it. After half a message it only closes: what a server has seen
+// of it must never look finished.
+func (l *link) quit() {
+	if !l.broken && l.sock.SetWriteDeadline(time.Now().Add(time.Second)) == nil {
+		_, _ = l.conn.Write([]byte("QUIT\r\n"))
+	}
+	l.close()
+}
+
+func (l *link) close() {
+	l.broken = true
+	_ = l.sock.Close()
+}
+
+// data sends the message after 354 and waits for the reply to its end. Before the end
+// has gone out whole an error means that nothing is delivered, after it ErrAmbiguous.
+func (l *link) data(ctx context.Context, src Source) (answer, error) {
+	defer l.guard(ctx)()
+	w := newDotWriter(l.block)
+	defer w.free()
+	for {
+		p, err := src.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			l.broken = true
+			return answer{}, fmt.Errorf("reading the message: %w", err)
+		}
+		if err := w.write(p); err != nil {
+			return answer{}, l.fail(ctx, "sending the message", err)
+		}
+	}
+	// No reply can be due before the dot, so what is there already must not be taken for it.
+	if !l.quiet() {
+		return answer{}, l.fail(ctx, "sending the message", fmt.Errorf("%w before the end of data", errLinkDied))
+	}
+	if err := w.end(); err != nil {
+		return answer{}, l.fail(ctx, "sending the message", err)
+	}
+	a, err := l.read(l.times().Final)
+	switch {
+	case err != nil:
+	case l.r.Buffered() > 0:
+		err = fmt.Errorf("%w: more than one reply", errBadReply)
+	case a.code >= 400 || a.code/10 == 25:
+		l.dirty = false
+		return a, nil
+	default:
+		err = fmt.Errorf("%w: %d to this", errBadReply, a.code)
+	}
+	return answer{}, fmt.Errorf("%w: %w", ErrAmbiguous, l.fail(ctx, "end of data", err))
+}
+
+// block writes one block of a message, within its own time.
+func (l *link) block(p []byte) error {
+	if err := l.conn.SetWriteDeadline(time.Now().Add(l.times().Write)); err != nil {
+		return err
+	}
+	_, err := l.conn.Write(p)
+	return err
+}

@@ -1,0 +1,194 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"postern/mail"
+)
+
+// A serverGroup is one or more servers for the same recipients.
+type serverGroup struct {
+	servers *Servers
+	name    string
+	cfg     ServerConfig
+	hosts   []*serverHost
+	now     func() time.Time
+}
+
+// A serverHost is one address with its idle connections.
+type serverHost struct {
+	group   *serverGroup
+	network string
+	addr    string
+	tls     *tls.Config
+
+	mu     sync.Mutex
+	idle   []*link // the last used at the end
+	sweep  *time.Timer
+	closed bool
+	ext    *mail.Extensions // nil until it answered once
+	down   time.Time        // until then it is tried last; zero when it works
+	err    error            // why it is down
+}
+
+// connection gives an idle connection or makes one: with the first address that
+// works, those known to be broken last. fresh asks for a new one.
+func (g *serverGroup) connection(ctx context.Context, fresh bool) (*link, error) {
+	var all error
+	for _, h := range g.order() {
+		if !fresh {
+			if l := h.take(); l != nil {
+				return l, nil
+			}
+		}
+		l, err := h.dial(ctx)
+		if err == nil {
+			return l, nil
+		}
+		if all == nil {
+			all = err
+		} else {
+			all = fmt.Errorf("%w; %w", all, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, fmt.Errorf("internal server %q: %w", g.name, all)
+}
+
+// order lists the addresses, broken ones last. When the rest of a broken one is over,
+// one caller tries it; the others go on as before until it is known to work.
+func (g *serverGroup) order() []*serverHost {
+	if len(g.hosts) == 1 {
+		return g.hosts
+	}
+	now := g.now()
+	up := make([]*serverHost, 0, len(g.hosts))
+	var down []*serverHost
+	for _, h := range g.hosts {
+		h.mu.Lock()
+		switch {
+		case h.down.IsZero():
+			up = append(up, h)
+		case now.Before(h.down):
+			down = append(down, h)
+		default:
+			h.down = now.Add(g.cfg.Down)
+			up = append(up, h)
+		}
+		h.mu.Unlock()
+	}
+	return append(up, down...)
+}
+
+// dial makes a new connection, ready for MAIL.
+func (h *serverHost) dial(ctx context.Context) (*link, error) {
+	l, err := openLink(ctx, h, h.group.cfg.TLS)
+	var hs *handshakeError
+	if errors.As(err, &hs) && h.group.cfg.TLS == TLSOpportunistic && ctx.Err() == nil {
+		h.group.servers.log.Warn("TLS with the internal server failed, going on in clear", "address", h.addr, "error", err)
+		l, err = openLink(ctx, h, TLSNone)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", h.addr, err)
+		if ctx.Err() == nil {
+			h.setDown(err)
+		}
+		return nil, err
+	}
+	h.setDown(nil)
+	h.group.servers.learn(h, l.ext)
+	return l, nil
+}
+
+// setDown notes that h does not work, or (nil) that it does.
+func (h *serverHost) setDown(err error) {
+	h.mu.Lock()
+	was := h.err
+	h.err, h.down = err, time.Time{}
+	if err != nil {
+		h.down = h.group.now().Add(h.group.cfg.Down)
+	}
+	h.mu.Unlock()
+	switch log := h.group.servers.log; {
+	case err != nil && was == nil:
+		log.Warn("internal server does not answer", "group", h.group.name, "address", h.addr, "error", err)
+	case err == nil && was != nil:
+		log.Info("internal server answers again", "group", h.group.name, "address", h.addr)
+	}
+}
+
+// take gives an idle connection that is still good, or nil.
+func (h *serverHost) take() *link {
+	for {
+		h.mu.Lock()
+		n := len(h.idle) - 1
+		if n < 0 {
+			h.mu.Unlock()
+			return nil
+		}
+		l := h.idle[n]
+		h.idle[n] = nil
+		h.idle = h.idle[:n]
+		h.mu.Unlock()
+		if h.group.now().Sub(l.since) < h.group.cfg.Idle && l.quiet() {
+			return l
+		}
+		l.close()
+	}
+}
+
+// put keeps a connection for later, or closes it.
+func (h *serverHost) put(l *link) {
+	h.mu.Lock()
+	if h.closed || l.broken || len(h.idle) >= h.group.cfg.MaxIdle {
+		h.mu.Unlock()
+		l.quit()
+		return
+	}
+	l.since = h.group.now()
+	h.idle = append(h.idle, l)
+	if h.sweep == nil {
+		h.sweep = time.AfterFunc(h.group.cfg.Idle, h.expire)
+	}
+	h.mu.Unlock()
+}
+
+// expire closes what was idle for too long; it runs as long as something is idle.
+func (h *serverHost) expire() {
+	h.mu.Lock()
+	limit := h.group.now().Add(-h.group.cfg.Idle)
+	n := 0
+	for n < len(h.idle) && !h.idle[n].since.After(limit) {
+		n++
+	}
+	old := append([]*link(nil), h.idle[:n]...)
+	h.idle = append(h.idle[:0], h.idle[n:]...)
+	if h.sweep = nil; len(h.idle) > 0 && !h.closed {
+		h.sweep = time.AfterFunc(h.group.cfg.Idle-h.group.now().Sub(h.idle[0].since)+time.Millisecond, h.expire)
+	}
+	h.mu.Unlock()
+	for _, l := range old {
+		l.quit()
+	}
+}
+
+func (h *serverHost) close() {
+	h.mu.Lock()
+	h.closed = true
+	old := h.idle
+	h.idle = nil
+	if h.sweep != nil {
+		h.sweep.Stop()
+	}
+	h.mu.Unlock()
+	for _, l := range old {
+		l.quit()
+	}
+}
