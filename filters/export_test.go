@@ -18,3 +18,7 @@ func CheckSPF(ctx context.Context, r Resolver, ip netip.Addr, helo, local, sende
 	out := e.check(ctx, sender)
 	return out.result, out.explanation, out.problem
 }
+
+func NewDKIM(c DKIMConfig, r Resolver) Filter { return dkim(c, r) }
+
+func NewDMARC(c DMARCConfig, r Resolver) Filter { return dmarc(c, r) }

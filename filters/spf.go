@@ -202,4 +202,3 @@ func (c *counted) PTR(ctx context.Context, addr netip.Addr) ([]string, error) {
 	}
 	return c.Resolver.PTR(ctx, addr)
 }
-
