@@ -1,0 +1,248 @@
+package filters
+
+import (
+	"bytes"
+	"net/mail"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	m "postern/mail"
+)
+
+// single are the fields that may stand once (RFC 5322 3.6, RFC 2045 3), in lower case.
+var single = []string{"from", "sender", "reply-to", "to", "cc", "bcc", "subject", "date", "message-id", "in-reply-to", "references",
+	"mime-version", "content-type", "content-transfer-encoding", "content-disposition", "content-id"}
+
+// commonNames spares an allocation for each field that every message has.
+var commonNames = func() map[string]string {
+	t := map[string]string{}
+	for _, n := range []string{"Received", "Return-Path", "Delivered-To", "DKIM-Signature", "From", "To", "Cc", "Subject", "Date", "Message-ID", "Message-Id",
+		"MIME-Version", "Mime-Version", "Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-Language", "Reply-To", "Sender",
+		"In-Reply-To", "References", "User-Agent", "X-Mailer", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Post", "List-Help", "List-Archive",
+		"List-Subscribe", "Precedence", "Errors-To", "Received-SPF", "Authentication-Results", "ARC-Seal", "ARC-Message-Signature",
+		"ARC-Authentication-Results", "X-Priority", "Importance", "Thread-Topic", "Thread-Index", "Auto-Submitted", "Feedback-ID", "X-Spam-Status", "X-Spam-Level"} {
+		t[n] = strings.ToLower(n)
+	}
+	return t
+}()
+
+func lowerName(n string) string {
+	if l, ok := commonNames[n]; ok {
+		return l
+	}
+	return strings.ToLower(n)
+}
+
+// header takes the facts of the message's own header.
+func (c *collector) header(h *m.Header, in *Input) {
+	f := &c.facts
+	if h.Over {
+		c.flaws.add(overLimits)
+	}
+	if !h.Ended {
+		c.flaws.add(headerUnended)
+	}
+	n := len(h.Fields)
+	f.Header = make(map[string]string, n)
+	f.Headers = make(map[string][]string, n)
+	backing := make([]string, n)
+	for i := range h.Fields {
+		field := &h.Fields[i]
+		if field.Malformed {
+			continue
+		}
+		name := lowerName(field.Name)
+		v := fieldText(field, &c.flaws)
+		if all, ok := f.Headers[name]; ok {
+			if len(all) == 1 && slices.Contains(single, name) {
+				f.Duplicates = append(f.Duplicates, name)
+				c.flaws.add(dupHeader)
+			}
+			f.Headers[name] = append(all, v)
+			continue
+		}
+		backing[i] = v
+		f.Headers[name] = backing[i : i+1 : i+1]
+		f.Header[name] = v
+	}
+	c.mailboxes(h)
+	f.Subject = f.Header["subject"]
+	if s := h.Get("Subject"); s != nil {
+		if raw := clipUTF8(s.Value(), maxFactValue); raw != f.Subject {
+			f.SubjectRaw = raw
+			if i := strings.Index(raw, "=?"); i >= 0 {
+				if cs, _, _, ok := encodedWord(raw[i:]); ok {
+					f.SubjectCharset = strings.ToLower(cs)
+				}
+			}
+		}
+	}
+	f.MessageID = f.Header["message-id"]
+	f.ReceivedHops = len(f.Headers["received"])
+	f.ListID = listID(f.Header["list-id"])
+	c.date(f.Header["date"], in.Received)
+}
+
+// fieldText is a field's value, decoded and capped.
+func fieldText(f *m.Field, flaws *defects) string {
+	v := f.Value()
+	if len(v) > maxFactValue {
+		v = v[:maxFactValue]
+	}
+	if !isASCII(v) && !utf8.ValidString(v) {
+		flaws.add(eightBitHeader)
+	}
+	return decodeWords(v)
+}
+
+func listID(v string) string {
+	if _, rest, ok := strings.Cut(v, "<"); ok {
+		v, _, _ = strings.Cut(rest, ">")
+	}
+	return v
+}
+
+// date reads Date (RFC 5322 3.3, with its obsolete forms).
+func (c *collector) date(v string, received time.Time) {
+	if v == "" {
+		c.flaws.add(dateMissing)
+		return
+	}
+	t, err := mail.ParseDate(v)
+	if err != nil || t.Year() < 1900 || t.Year() > 9999 {
+		c.flaws.add(dateMalformed)
+		return
+	}
+	c.facts.Date = t.Format(time.RFC3339)
+	if !received.IsZero() {
+		c.facts.DateSkewSeconds = int(t.Sub(received) / time.Second)
+	}
+}
+
+// mailboxes reads the address fields. Which author counts is for From alone.
+func (c *collector) mailboxes(h *m.Header) {
+	a := h.Authors()
+	f := &c.facts
+	f.From, f.FromFields = c.boxes(nil, a.List), a.Fields
+	_, f.FromOK = a.One()
+	switch {
+	case a.Fields == 0:
+		c.flaws.add(fromMissing)
+	case a.Fields > 1 || len(a.List) > 1:
+		c.flaws.add(fromMultiple)
+	}
+	if a.Fields > 0 && !f.FromOK && !(a.OK && len(a.List) > 1) {
+		c.flaws.add(fromMalformed)
+	}
+	for i := range h.Fields {
+		field := &h.Fields[i]
+		switch {
+		case field.Is("Reply-To"):
+			f.ReplyTo = c.addresses(f.ReplyTo, field)
+		case field.Is("To"):
+			f.To = c.addresses(f.To, field)
+		case field.Is("Cc"):
+			f.Cc = c.addresses(f.Cc, field)
+		}
+	}
+}
+
+func (c *collector) addresses(have []From, f *m.Field) []From {
+	if len(have) >= maxFactAddresses {
+		return have
+	}
+	list, _ := m.ParseAuthors(string(f.Body()))
+	return c.boxes(have, list)
+}
+
+func (c *collector) boxes(have []From, list []m.Author) []From {
+	if have == nil && len(list) > 0 {
+		have = make([]From, 0, len(list))
+	}
+	for _, a := range list {
+		if len(have) >= maxFactAddresses {
+			break
+		}
+		have = append(have, From{Name: clipUTF8(decodeWords(a.Name), maxNameBytes), Address: clipUTF8(a.Address, maxNameBytes), Domain: a.Domain})
+	}
+	return have
+}
+
+// top takes the facts of the message as a part.
+func (c *collector) top(h *m.Header, e *entity) { c.facts.Type = clipUTF8(e.typ, 100) }
+
+// checkFields looks for lines that are no fields and for fields that hide in others.
+func checkFields(h *m.Header, flaws *defects) {
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		if f.Malformed || len(f.Name) > 1 && f.Name[0] == '-' {
+			flaws.add(malformedHeader)
+			continue
+		}
+		// Continuations: blank-looking ones, and those that look like a field of their own.
+		rest := f.Raw
+		for {
+			j := bytes.IndexByte(rest, '\n')
+			if j < 0 || j+1 == len(rest) {
+				break
+			}
+			rest = rest[j+1:]
+			line := rest
+			if k := bytes.IndexByte(rest, '\n'); k >= 0 {
+				line = rest[:k]
+			}
+			line = bytes.TrimLeft(line, " \t")
+			switch {
+			case len(bytes.TrimRight(line, "\r\n")) == 0:
+				flaws.add(malformedHeader)
+			case startsWithFold(line, "content-type:") || startsWithFold(line, "content-transfer-encoding:") || startsWithFold(line, "from:"):
+				flaws.add(hiddenField)
+			}
+		}
+	}
+	if len(h.Fields) > 0 && len(h.Fields[0].Raw) > 0 && isBlank(h.Fields[0].Raw[0]) {
+		flaws.add(malformedHeader)
+	}
+}
+
+// lineEnds counts how the lines of a message end.
+type lineEnds struct {
+	crs, lfs, pairs int
+	nuls            bool
+	last            byte
+}
+
+func (l *lineEnds) count(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	l.crs += bytes.Count(p, crByte)
+	l.nuls = l.nuls || bytes.IndexByte(p, 0) >= 0
+	for from := 0; ; {
+		i := bytes.IndexByte(p[from:], '\n')
+		if i < 0 {
+			break
+		}
+		i += from
+		l.lfs++
+		if i > 0 && p[i-1] == '\r' || i == 0 && l.last == '\r' {
+			l.pairs++
+		}
+		from = i + 1
+	}
+	l.last = p[len(p)-1]
+}
+
+func (l *lineEnds) judge(flaws *defects) {
+	if l.crs > l.pairs {
+		flaws.add(bareCR)
+	}
+	if l.pairs > 0 && l.lfs > l.pairs {
+		flaws.add(mixedLineEnds)
+	}
+	if l.nuls {
+		flaws.add(nulByte)
+	}
+}

@@ -1,0 +1,378 @@
+package filters
+
+import (
+	"bytes"
+	"strings"
+)
+
+// An inliner finds files within text: uuencode, yEnc and BinHex need no header to be understood
+// by mail readers. It takes decoded text in blocks of any size and hands what it finds to the
+// scanner as attachments.
+type inliner struct {
+	s     *mimeWalk
+	line  []byte // an unfinished line that may matter
+	skip  bool   // the rest of an overlong or uninteresting line
+	kind  encoding
+	file  *leaf  // open while inside a file
+	maybe []byte // a "begin" line, until its next line proves it
+	bin   binhexDecoder
+	buf   []byte // decoded bytes of one line
+}
+
+// maxInlineLine bounds a line of an encoded file.
+const maxInlineLine = 4096
+
+func (d *inliner) take(p []byte) {
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			d.partial(p)
+			return
+		}
+		line := p[:i]
+		p = p[i+1:]
+		if d.skip {
+			d.skip = false
+			continue
+		}
+		if len(d.line) > 0 {
+			d.line = append(d.line, line...)
+			line = d.line
+		}
+		d.whole(bytes.TrimSuffix(line, crByte))
+		d.line = d.line[:0]
+	}
+}
+
+var crByte = []byte{'\r'}
+
+// partial keeps the unfinished line at the end of a block if it may matter.
+func (d *inliner) partial(p []byte) {
+	switch {
+	case d.skip:
+	case d.file == nil && d.maybe == nil && len(d.line) == 0 && !inlineStart(p[0]):
+		d.skip = true
+	case len(d.line)+len(p) > maxInlineLine:
+		d.line, d.skip = d.line[:0], true
+	default:
+		d.line = append(d.line, p...)
+	}
+}
+
+func inlineStart(c byte) bool { return c == 'b' || c == '=' || c == '(' || c == 'B' }
+
+// whole takes one line without its end.
+func (d *inliner) whole(line []byte) {
+	if d.file != nil {
+		d.inside(line)
+		return
+	}
+	if d.maybe != nil {
+		begin := d.maybe
+		d.maybe = nil
+		if n, ok := uuLine(line, nil); ok && n >= 0 {
+			d.open(encUU, uuName(begin), uuencoded)
+			d.inside(line)
+			return
+		}
+	}
+	if len(line) < 6 || !inlineStart(line[0]) {
+		return
+	}
+	switch {
+	case uuName(line) != "":
+		d.maybe = append([]byte(nil), line[:min(len(line), maxNameBytes)]...)
+	case bytes.HasPrefix(line, []byte("=ybegin ")):
+		if i := bytes.Index(line, []byte(" name=")); i > 0 {
+			d.open(encYEnc, string(line[i+6:]), yencoded)
+		}
+	case bytes.HasPrefix(line, []byte("(This file must be converted with BinHex")):
+		d.bin = binhexDecoder{}
+		d.open(encBinHex, "", binhexed)
+	}
+}
+
+// uuName returns the name in a line "begin 644 name", else "".
+func uuName(line []byte) string {
+	if len(line) < 9 || !bytes.EqualFold(line[:5], []byte("begin")) || line[5] != ' ' {
+		return ""
+	}
+	rest := bytes.TrimLeft(line[6:], " ")
+	n := 0
+	for n < len(rest) && n < 6 && rest[n] >= '0' && rest[n] <= '7' {
+		n++
+	}
+	if n < 3 || n == len(rest) || rest[n] != ' ' {
+		return ""
+	}
+	return strings.Trim(string(rest[n:]), " \t\r")
+}
+
+func (d *inliner) open(kind encoding, name string, why defect) {
+	d.s.flaws.add(why)
+	d.kind = kind
+	d.file = d.s.inlineLeaf(kind, name)
+}
+
+func (d *inliner) inside(line []byte) {
+	switch d.kind {
+	case encUU:
+		if bytes.Equal(line, []byte("end")) {
+			d.end()
+			return
+		}
+		var out [64]byte
+		n, ok := uuLine(line, out[:])
+		if !ok {
+			d.end()
+			d.whole(line)
+			return
+		}
+		d.file.take(out[:max(n, 0)])
+	case encYEnc:
+		if bytes.HasPrefix(line, []byte("=yend")) {
+			d.end()
+			return
+		}
+		if bytes.HasPrefix(line, []byte("=ypart")) {
+			return
+		}
+		d.buf = yencLine(d.buf[:0], line)
+		d.file.take(d.buf)
+	case encBinHex:
+		name, done := d.bin.line(line)
+		d.file.take(d.bin.flush())
+		if name != "" {
+			d.file.ent.names.add(name, false)
+		}
+		if done {
+			d.end()
+		}
+	}
+}
+
+// uuLine decodes a line of uuencode into out (when it is given). n is -1 for an empty line.
+// ok is false when the line is none.
+func uuLine(line, out []byte) (n int, ok bool) {
+	if len(line) == 0 {
+		return -1, true
+	}
+	if line[0] < ' ' || line[0] > '`' {
+		return 0, false
+	}
+	n = int(line[0]-' ') & 0x3f
+	text := line[1:]
+	need := (n*8 + 5) / 6
+	if len(text) < need-3 && n > 0 && len(text) < (n+2)/3 || len(text) > (n+2)/3*4+8 {
+		return 0, false
+	}
+	var acc uint32
+	bits, w := 0, 0
+	for i := 0; w < n && i < (n+2)/3*4; i++ {
+		c := byte(' ')
+		if i < len(text) {
+			c = text[i]
+		}
+		if c < ' ' || c > '`' {
+			return 0, false
+		}
+		acc = acc<<6 | uint32(c-' ')&0x3f
+		if bits += 6; bits >= 8 {
+			bits -= 8
+			if out != nil {
+				out[w] = byte(acc >> bits)
+			}
+			w++
+		}
+	}
+	return n, true
+}
+
+// yencLine decodes a line and appends it to out.
+func yencLine(out, line []byte) []byte {
+	for i := 0; i < len(line); i++ {
+		c := line[i]
+		if c == '=' && i+1 < len(line) {
+			i++
+			c = line[i] - 64
+		}
+		out = append(out, c-42)
+	}
+	return out
+}
+
+func (d *inliner) end() {
+	f := d.file
+	d.file = nil
+	f.finish()
+}
+
+// close ends the text.
+func (d *inliner) close() {
+	if len(d.line) > 0 && !d.skip {
+		d.whole(bytes.TrimSuffix(d.line, crByte))
+		d.line = d.line[:0]
+	}
+	if d.file != nil {
+		d.end()
+	}
+}
+
+const binhexAlphabet = "!\"#$%&'()*+,-012345689@ABCDEFGHIJKLMNPQRSTUVXYZ[`abcdefhijklmpqr"
+
+var binhexValue = func() (t [256]byte) {
+	for i := range t {
+		t[i] = b64Bad
+	}
+	for i := 0; i < len(binhexAlphabet); i++ {
+		t[binhexAlphabet[i]] = byte(i)
+	}
+	return t
+}()
+
+// A binhexDecoder reads BinHex 4.0 (RFC 1741): six bits a character, run lengths behind 0x90,
+// a header with the name, then the data fork.
+type binhexDecoder struct {
+	started bool
+	acc     uint32
+	bits    int
+	rle     bool // the last byte was 0x90
+	last    byte
+	head    []byte // name length, name, and the 21 bytes behind it
+	left    int64  // bytes of the data fork still to come
+	out     []byte
+}
+
+// line decodes one line; name is set when it becomes known, done at the end of the file.
+func (d *binhexDecoder) line(line []byte) (name string, done bool) {
+	for _, c := range line {
+		if c == ':' {
+			if d.started {
+				return name, true
+			}
+			d.started = true
+			continue
+		}
+		v := binhexValue[c]
+		if !d.started || v == b64Bad {
+			continue
+		}
+		d.acc = d.acc<<6 | uint32(v)
+		if d.bits += 6; d.bits < 8 {
+			continue
+		}
+		d.bits -= 8
+		if n := d.expand(byte(d.acc >> d.bits)); n != "" {
+			name = n
+		}
+	}
+	return name, false
+}
+
+// flush gives what was decoded since the last call.
+func (d *binhexDecoder) flush() []byte {
+	p := d.out
+	d.out = d.out[:0]
+	return p
+}
+
+// expand undoes the run lengths.
+func (d *binhexDecoder) expand(b byte) (name string) {
+	if !d.rle {
+		if b == 0x90 {
+			d.rle = true
+			return ""
+		}
+		d.last = b
+		return d.put(b, 1)
+	}
+	d.rle = false
+	if b == 0 {
+		d.last = 0x90
+		return d.put(0x90, 1)
+	}
+	return d.put(d.last, int(b)-1)
+}
+
+func (d *binhexDecoder) put(b byte, n int) (name string) {
+	for range n {
+		// Length, name, version, type, creator, flags, the lengths of the forks, checksum.
+		if len(d.head) == 0 || len(d.head) < int(d.head[0])+22 {
+			d.head = append(d.head, b)
+			if want := int(d.head[0]) + 22; len(d.head) == want {
+				h := d.head[want-10:]
+				d.left = int64(h[0])<<24 | int64(h[1])<<16 | int64(h[2])<<8 | int64(h[3])
+				name = string(d.head[1 : 1+int(d.head[0])])
+			}
+			continue
+		}
+		if d.left > 0 {
+			d.left--
+			d.out = append(d.out, b)
+		}
+	}
+	return name
+}
+
+// A lineDecoder decodes what a Content-Transfer-Encoding calls uuencode, yEnc or BinHex, with
+// or without the lines around it.
+type lineDecoder struct {
+	kind encoding
+	line []byte
+	skip bool
+	buf  []byte
+	bin  binhexDecoder
+}
+
+func (d *lineDecoder) decode(p []byte, to taker) {
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			if len(d.line)+len(p) > maxInlineLine {
+				d.line, d.skip = d.line[:0], true
+			}
+			if !d.skip {
+				d.line = append(d.line, p...)
+			}
+			return
+		}
+		line := p[:i]
+		p = p[i+1:]
+		if d.skip {
+			d.skip = false
+			continue
+		}
+		if len(d.line) > 0 {
+			d.line = append(d.line, line...)
+			line = d.line
+		}
+		d.whole(bytes.TrimSuffix(line, crByte), to)
+		d.line = d.line[:0]
+	}
+}
+
+func (d *lineDecoder) whole(line []byte, to taker) {
+	switch d.kind {
+	case encUU:
+		var out [64]byte
+		if uuName(line) == "" && !bytes.Equal(line, []byte("end")) {
+			if n, ok := uuLine(line, out[:]); ok && n > 0 {
+				to.take(out[:n])
+			}
+		}
+	case encYEnc:
+		if !bytes.HasPrefix(line, []byte("=y")) {
+			d.buf = yencLine(d.buf[:0], line)
+			to.take(d.buf)
+		}
+	case encBinHex:
+		d.bin.line(line)
+		to.take(d.bin.flush())
+	}
+}
+
+func (d *lineDecoder) close(to taker) {
+	if len(d.line) > 0 && !d.skip {
+		d.whole(bytes.TrimSuffix(d.line, crByte), to)
+	}
+}

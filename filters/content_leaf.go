@@ -1,0 +1,232 @@
+package filters
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"slices"
+	"strings"
+
+	"github.com/gabriel-vasile/mimetype"
+)
+
+// sniffBytes is how much of a part its real type is told from.
+const sniffBytes = 3072
+
+// A leaf is a part without parts. It is decoded in every reading at once.
+type leaf struct {
+	s       *mimeWalk
+	ent     entity
+	depth   int
+	attach  bool // listed as attachment whatever its bytes say
+	stray   bool // text outside of any part: only files inside it matter
+	inline  bool // found within text
+	reads   []leafReading
+	onlyRun [1]leafReading
+}
+
+// A leafReading is a leaf in one encoding.
+type leafReading struct {
+	enc  encoding
+	dec  decoder
+	sink *sink
+}
+
+// newLeaf begins a part with the readings that its header allows.
+func (s *mimeWalk) newLeaf(e entity) *leaf {
+	l := &leaf{s: s, ent: e, depth: s.depth}
+	text := e.is("text/") || e.typ == ""
+	l.attach = e.named || strings.HasPrefix(e.disposition, "attachment") || !strings.HasPrefix(e.typ, "text/") || len(e.types) > 0 && !text
+	l.reads = l.onlyRun[:0]
+	for _, enc := range e.encodings {
+		r := leafReading{enc: enc, dec: s.decoder(enc, text)}
+		r.sink = &sink{l: l, text: text && !l.hiddenText(), hashed: l.attach}
+		if text || enc == encIdentity && !l.attach {
+			r.sink.files = &inliner{s: s}
+		}
+		if e.isMessage() || e.is("multipart/") && len(e.boundaries) > 0 && enc != encIdentity {
+			r.sink.message = s.child(&e)
+		}
+		l.reads = append(l.reads, r)
+	}
+	return l
+}
+
+// hiddenText reports text that no reader shows: that of the second scanner.
+func (l *leaf) hiddenText() bool { return l.s.isSpec }
+
+// child scans what an encoded message or multipart decodes to.
+func (s *mimeWalk) child(e *entity) *mimeWalk {
+	if s.depth+1 >= maxDepth {
+		s.flaws.add(overLimits)
+		return nil
+	}
+	c := &mimeWalk{c: s.c, flaws: s.flaws, depth: s.depth + 1, isSpec: s.isSpec, bol: true}
+	if e.isMessage() {
+		c.inHead = true
+	} else {
+		c.levels = append(c.levels, level{bounds: e.boundaries, depth: s.depth, seen: true, closed: true})
+	}
+	return c
+}
+
+// strayLeaf takes preambles and epilogues.
+func (s *mimeWalk) strayLeaf() *leaf {
+	l := &leaf{s: s, stray: true, depth: s.depth}
+	l.reads = append(l.onlyRun[:0], leafReading{dec: plain{}, sink: &sink{l: l, files: &inliner{s: s}}})
+	return l
+}
+
+// inlineLeaf begins a file found within text.
+func (s *mimeWalk) inlineLeaf(enc encoding, name string) *leaf {
+	e := entity{typ: "application/octet-stream", encodings: []encoding{enc}, named: true}
+	e.names.flaws = s.flaws
+	e.names.add(name, false)
+	l := &leaf{s: s, ent: e, depth: s.depth, attach: true, inline: true}
+	l.reads = append(l.onlyRun[:0], leafReading{enc: enc, dec: plain{}, sink: &sink{l: l, hashed: true}})
+	return l
+}
+
+func (s *mimeWalk) decoder(enc encoding, text bool) decoder {
+	switch enc {
+	case encBase64:
+		return &base64Decoder{flaws: s.flaws}
+	case encQP:
+		bad := qpBad
+		if text {
+			bad = qpBadText
+		}
+		return &qpDecoder{flaws: s.flaws, bad: bad}
+	case encUU, encYEnc, encBinHex:
+		return &lineDecoder{kind: enc}
+	}
+	return plain{}
+}
+
+func (l *leaf) write(p []byte) {
+	for i := range l.reads {
+		l.reads[i].dec.decode(p, l.reads[i].sink)
+	}
+}
+
+// take implements taker, for files found within text.
+func (l *leaf) take(p []byte) { l.reads[0].sink.take(p) }
+
+// finish ends the part and records it.
+func (l *leaf) finish() {
+	for i := range l.reads {
+		r := &l.reads[i]
+		r.dec.close(r.sink)
+		r.sink.finish()
+	}
+	if l.stray {
+		return
+	}
+	l.s.c.part(l)
+}
+
+// A sink takes the decoded bytes of one reading. It holds the first of them for the type, a
+// bounded text view, and whatever a listing of archive members needs.
+type sink struct {
+	l       *leaf
+	text    bool
+	hashed  bool
+	size    int64
+	head    []byte
+	hash    hash.Hash
+	view    []byte
+	files   *inliner
+	message *mimeWalk
+	archive archive // decided after the first bytes
+	decided bool
+	nul     bool
+}
+
+// archiveBytes is how many bytes tell which lister an archive needs.
+const archiveBytes = 8
+
+func (k *sink) take(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	before := len(k.head)
+	k.size += int64(len(p))
+	if room := sniffBytes - before; room > 0 && (k.hashed || before < archiveBytes) {
+		if k.head == nil && k.hashed {
+			k.head = k.l.s.c.buffer()
+		}
+		k.head = append(k.head, p[:min(room, len(p))]...)
+	}
+	if k.hashed {
+		if k.hash == nil {
+			k.hash = sha256.New()
+		}
+		k.hash.Write(p)
+	}
+	if k.text {
+		k.view = k.l.s.c.keepText(k.view, p)
+	}
+	if k.files != nil {
+		k.files.take(p)
+	}
+	if k.message != nil {
+		k.message.feed(p)
+	}
+	if !k.decided && len(k.head) >= archiveBytes {
+		k.decide()
+		if k.archive != nil && before > 0 {
+			k.archive.take(k.head[:before])
+		}
+	}
+	if k.archive != nil {
+		k.archive.take(p)
+	}
+}
+
+func (k *sink) decide() {
+	k.decided = true
+	if k.hashed {
+		k.archive = newArchive(k.head, &k.l.ent)
+	}
+}
+
+func (k *sink) finish() {
+	if k.files != nil {
+		k.files.close()
+	}
+	if k.message != nil {
+		k.message.close()
+	}
+	if k.archive != nil {
+		k.archive.close()
+	}
+}
+
+// realType tells the type from the first bytes.
+func (k *sink) realType() string {
+	if k.size == 0 {
+		return ""
+	}
+	m := mimetype.Detect(k.head).String()
+	m, _, _ = strings.Cut(m, ";")
+	return m
+}
+
+func (k *sink) sum() string {
+	if k.hash == nil {
+		if k.size > 0 {
+			return ""
+		}
+		k.hash = sha256.New()
+	}
+	return hex.EncodeToString(k.hash.Sum(nil))
+}
+
+// binaryMagic reports whether what is declared as text begins like a program, an archive or a
+// document.
+func binaryMagic(head []byte) bool {
+	s := string(head[:min(len(head), archiveBytes)])
+	return slices.ContainsFunc(magics, func(m string) bool { return strings.HasPrefix(s, m) })
+}
+
+var magics = []string{"PK\x03\x04", "%PDF-", "\x7fELF", "Rar!\x1a", "\xd0\xcf\x11\xe0", "7z\xbc\xaf", "MZ\x90\x00", "MZP\x00", "\x1f\x8b\x08", "MSCF\x00", "L\x00\x00\x00\x01\x14", "\x78\x9f\x3e\x22"}

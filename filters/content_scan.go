@@ -1,0 +1,434 @@
+package filters
+
+import (
+	"bytes"
+	"strings"
+
+	"postern/mail"
+)
+
+// Limits of the structure of a message (requirements 0.2).
+const (
+	maxParts    = 1000
+	maxDepth    = 50
+	maxCompares = 4 << 20 // boundary comparisons in one message
+)
+
+// A level is an open multipart.
+type level struct {
+	bounds []string
+	depth  int
+	seen   bool // a delimiter came
+	closed bool // the closing delimiter came
+	stray  bool // a delimiter of somebody else came instead
+	digest bool
+	report bool
+}
+
+// A mimeWalk walks the structure of a message while it arrives. It is fed blocks of any size,
+// looks only at the starts of lines, and follows every reading: the delimiters of all open
+// multiparts count, and a line that looks like a delimiter with a part header behind it is
+// followed too, in a second scanner, whatever the headers said.
+type mimeWalk struct {
+	c      *collector
+	flaws  *defects
+	levels []level
+	depth  int
+	leaf   *leaf // what takes the body that comes now
+	inHead bool
+	head   []byte
+	bol    bool   // at the beginning of a line
+	eol    []byte // a line end not yet given to leaf: it belongs to a delimiter that follows
+	carry  []byte // bytes that cannot be judged before more come
+	known  int    // how many of carry are known to be without a line end
+	spec   *mimeWalk
+	isSpec bool
+	over   bool
+}
+
+var (
+	lf   = []byte("\n")
+	crlf = []byte("\r\n")
+)
+
+// feed takes the next bytes.
+func (s *mimeWalk) feed(p []byte) {
+	if len(s.carry) > 0 {
+		s.carry = append(s.carry, p...)
+		p = s.carry
+	}
+	p = s.run(p, false)
+	s.carry = append(s.carry[:0], p...)
+}
+
+// close ends the message (or what is scanned like one).
+func (s *mimeWalk) close() {
+	s.run(s.carry, true)
+	s.carry = s.carry[:0]
+	s.endBody()
+	s.pop(0)
+}
+
+func (s *mimeWalk) run(p []byte, final bool) []byte {
+	for len(p) > 0 && !s.over {
+		n := 0
+		if s.inHead {
+			n = s.headLine(p, final)
+		} else {
+			n = s.body(p, final)
+		}
+		if n == 0 {
+			return p
+		}
+		p = p[n:]
+		s.known = 0
+	}
+	return nil
+}
+
+// headLine takes one line of a part's header.
+func (s *mimeWalk) headLine(p []byte, final bool) int {
+	n := bytes.IndexByte(p[s.known:], '\n') + 1
+	if n > 0 {
+		n += s.known
+	} else {
+		if !final && len(p) < mail.DefaultHeaderLimits().Field {
+			s.known = len(p)
+			return 0
+		}
+		n = len(p)
+	}
+	line := p[:n]
+	if line[0] == '\n' || line[0] == '\r' && n == 2 && line[1] == '\n' {
+		s.startBody()
+		return n
+	}
+	if line[0] == '-' && n > 2 && line[1] == '-' {
+		if k, end, ok := s.match(trimEOL(line)); ok {
+			s.startBody()
+			s.delimiter(k, end)
+			return n
+		}
+	}
+	s.head = append(s.head, line...)
+	if len(s.head) > mail.DefaultHeaderLimits().Bytes {
+		s.flaws.add(overLimits)
+		s.startBody()
+	}
+	return n
+}
+
+func trimEOL(line []byte) []byte {
+	return bytes.TrimSuffix(bytes.TrimSuffix(line, lf), crByte)
+}
+
+// body takes bytes up to the next line that may be a delimiter.
+func (s *mimeWalk) body(p []byte, final bool) int {
+	if s.bol && p[0] == '-' {
+		if len(p) == 1 && !final {
+			return 0
+		}
+		if len(p) > 1 && p[1] == '-' {
+			if n, done := s.dashes(p, final); done {
+				return n
+			}
+		}
+	}
+	for from := 0; ; {
+		i := bytes.IndexByte(p[from:], '\n')
+		if i < 0 {
+			n := len(p)
+			if p[n-1] == '\r' && !final {
+				n-- // its LF may belong to a delimiter
+			}
+			if n > 0 {
+				s.bol = false
+				s.give(p[:n], nil)
+			}
+			return n
+		}
+		from += i + 1
+		if from == len(p) || p[from] == '-' && (from+1 == len(p) || p[from+1] == '-') {
+			end := lf
+			n := from - 1
+			if n > 0 && p[n-1] == '\r' {
+				end = crlf
+				n--
+			}
+			s.give(p[:n], end)
+			s.bol = true
+			return from
+		}
+	}
+}
+
+// give hands body bytes on, with the line end that was held back before them; eol is held back
+// in turn.
+func (s *mimeWalk) give(p, eol []byte) {
+	s.write(s.eol)
+	s.write(p)
+	s.eol = eol
+}
+
+func (s *mimeWalk) write(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if s.leaf != nil {
+		s.leaf.write(p)
+	}
+	if s.spec != nil {
+		s.spec.feed(p)
+	}
+}
+
+// dashes judges a line that begins with two hyphens. done is false when it is no delimiter.
+func (s *mimeWalk) dashes(p []byte, final bool) (n int, done bool) {
+	i := bytes.IndexByte(p[s.known:], '\n')
+	if i < 0 {
+		if !final && len(p) <= maxBoundary+64 {
+			s.known = len(p)
+			return 0, true
+		}
+		if !final {
+			return 0, false
+		}
+		i = len(p) - 1 - s.known
+	}
+	i += s.known
+	line, rest := p[:i+1], p[i+1:]
+	if len(line) > maxBoundary+64 {
+		return 0, false
+	}
+	text := trimEOL(line)
+	if k, end, ok := s.match(text); ok {
+		s.delimiter(k, end)
+		return len(line), true
+	}
+	// Somebody else's delimiter? Only with a part header right behind it.
+	if len(rest) < len("content-") && bytes.IndexByte(rest, '\n') < 0 && !final {
+		return 0, true
+	}
+	if !startsWithFold(rest, "content-") {
+		return 0, false
+	}
+	if s.spec == nil || s.isSpec {
+		s.strange(string(text[2:]))
+		if s.isSpec {
+			return len(line), true
+		}
+	}
+	return 0, false
+}
+
+func startsWithFold(p []byte, prefix string) bool {
+	return len(p) >= len(prefix) && strings.EqualFold(string(p[:len(prefix)]), prefix)
+}
+
+// strange follows a delimiter that no header announced.
+func (s *mimeWalk) strange(bound string) {
+	bound = strings.TrimRight(bound, " \t")
+	s.c.flaws.add(embeddedPart)
+	for i := range s.levels {
+		l := &s.levels[i]
+		l.stray = true
+		for _, b := range l.bounds {
+			if strings.HasPrefix(bound, b) && !l.closed {
+				s.flaws.add(boundaryJunk)
+			}
+		}
+	}
+	if s.isSpec {
+		s.endBody()
+		if s.push(level{bounds: []string{bound}, seen: true}) {
+			s.part(len(s.levels) - 1)
+		}
+		return
+	}
+	if s.depth+1 >= maxDepth {
+		s.limit()
+		return
+	}
+	s.write(s.eol)
+	s.eol = nil
+	s.spec = &mimeWalk{c: s.c, flaws: &s.c.spare, depth: s.depth + 1, isSpec: true, bol: true,
+		levels: []level{{bounds: []string{bound}, depth: s.depth, seen: true}}}
+}
+
+// match finds the multipart whose delimiter text is: the longest boundary wins, then the
+// innermost. end tells whether it closes.
+func (s *mimeWalk) match(text []byte) (k int, end, ok bool) {
+	text = text[2:]
+	best := -1
+	for i := len(s.levels) - 1; i >= 0; i-- {
+		for _, b := range s.levels[i].bounds {
+			if s.c.compares++; s.c.compares > maxCompares {
+				s.limit()
+				return 0, false, false
+			}
+			if len(b) <= best || len(text) < len(b) || string(text[:len(b)]) != b {
+				continue
+			}
+			rest := bytes.TrimRight(text[len(b):], " \t\r")
+			if len(rest) == 0 || len(rest) == 2 && rest[0] == '-' && rest[1] == '-' {
+				k, end, ok, best = i, len(rest) == 2, true, len(b)
+			}
+		}
+	}
+	return k, end, ok
+}
+
+// delimiter ends what is open below level k and begins its next part, or its epilogue.
+func (s *mimeWalk) delimiter(k int, end bool) {
+	s.endBody()
+	s.pop(k + 1)
+	l := &s.levels[k]
+	if end {
+		l.seen, l.closed = true, true
+		s.leaf = s.strayLeaf()
+		return
+	}
+	if l.closed {
+		s.flaws.add(partAfterClose)
+		l.closed = false
+	}
+	l.seen = true
+	s.part(k)
+}
+
+// part begins the header of a part of level k.
+func (s *mimeWalk) part(k int) {
+	if s.c.parts++; s.c.parts > maxParts {
+		s.limit()
+		return
+	}
+	s.depth = s.levels[k].depth + 1
+	s.inHead = true
+	s.head = s.head[:0]
+}
+
+// pop closes the levels from k on.
+func (s *mimeWalk) pop(k int) {
+	for i := len(s.levels) - 1; i >= k; i-- {
+		l := &s.levels[i]
+		switch {
+		case len(l.bounds) == 0:
+		case !l.seen && l.stray:
+			s.flaws.add(boundaryMismatch)
+		case !l.seen:
+			s.flaws.add(boundaryAbsent)
+		case !l.closed:
+			s.flaws.add(boundaryUnterminated)
+		}
+	}
+	s.levels = s.levels[:min(k, len(s.levels))]
+}
+
+// push opens a multipart.
+func (s *mimeWalk) push(l level) bool {
+	if s.depth+1 > maxDepth || len(s.levels) >= maxDepth {
+		s.limit()
+		return false
+	}
+	l.depth = s.depth
+	s.levels = append(s.levels, l)
+	return true
+}
+
+// limit stops the walk: the message is over its limits, what follows is not looked at.
+func (s *mimeWalk) limit() {
+	s.c.flaws.add(overLimits)
+	s.endLeaf()
+	s.over = true
+}
+
+func (s *mimeWalk) endBody() {
+	if s.inHead {
+		s.startBody()
+	}
+	s.eol = nil
+	s.bol = true
+	s.endLeaf()
+}
+
+func (s *mimeWalk) endLeaf() {
+	if sp := s.spec; sp != nil {
+		s.spec = nil
+		sp.close()
+	}
+	if l := s.leaf; l != nil {
+		s.leaf = nil
+		l.finish()
+	}
+}
+
+// startBody reads the header collected so far and decides what takes the body.
+func (s *mimeWalk) startBody() {
+	h := mail.ParseHeader(s.head, mail.DefaultHeaderLimits())
+	if h.Over {
+		s.flaws.add(overLimits)
+	}
+	checkFields(h, s.flaws)
+	digest := false
+	if n := len(s.levels); n > 0 {
+		digest = s.levels[n-1].digest
+	}
+	s.enter(readEntity(h, s.flaws, digest))
+}
+
+// enter begins the body of e.
+func (s *mimeWalk) enter(e entity) {
+	s.inHead = false
+	s.bol = true
+	s.eol = nil
+	encoded := len(e.encodings) > 1 || e.encodings[0] != encIdentity
+	switch {
+	case e.is("multipart/"):
+		if encoded {
+			s.flaws.add(encodingOnMultipart)
+		}
+		if len(e.boundaries) > 0 && !s.push(level{bounds: e.boundaries, digest: e.typ == "multipart/digest", report: e.typ == "multipart/report"}) {
+			return
+		}
+		s.c.container(&e, s.depth)
+		if encoded || len(e.boundaries) == 0 || len(e.types) > 0 || e.named {
+			s.leaf = s.newLeaf(e)
+		} else {
+			s.leaf = s.strayLeaf()
+		}
+	case e.isMessage():
+		if e.is("message/global") && !s.inReport() {
+			s.flaws.add(globalMessage)
+		}
+		if s.depth+1 > maxDepth {
+			s.limit()
+			return
+		}
+		if encoded || len(e.types) > 0 {
+			s.leaf = s.newLeaf(e)
+			return
+		}
+		s.c.container(&e, s.depth)
+		s.c.messageAttachment(&e)
+		s.depth++
+		s.inHead = true
+		s.head = s.head[:0]
+	default:
+		if e.is("message/partial") {
+			s.flaws.add(partialMessage)
+		}
+		if e.is("message/external-body") {
+			s.flaws.add(externalBody)
+		}
+		s.leaf = s.newLeaf(e)
+	}
+}
+
+func (s *mimeWalk) inReport() bool {
+	for i := range s.levels {
+		if s.levels[i].report {
+			return true
+		}
+	}
+	return false
+}
