@@ -16,32 +16,39 @@ type bodyHash interface {
 // A crlfHash hashes bytes and counts CRLFs that may turn out to be the end of the body.
 type crlfHash struct {
 	h       hash.Hash
-	buf     []byte // short pieces, collected
-	pending int    // CRLFs seen last, not yet hashed
-	some    bool   // anything but CRLFs came
+	buf     [1024]byte // short pieces, collected
+	n       int        // bytes in buf
+	pending int        // CRLFs seen last, not yet hashed
+	some    bool       // anything but CRLFs came
 }
 
 // crlfs is hashed for runs of CRLFs.
 const crlfs = "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n"
 
-func newCRLFHash() crlfHash { return crlfHash{h: sha256.New(), buf: make([]byte, 0, 1024)} }
+func newSimpleBody() bodyHash  { return &simpleBody{crlfHash: crlfHash{h: sha256.New()}} }
+func newRelaxedBody() bodyHash { return &relaxedBody{crlfHash: crlfHash{h: sha256.New()}} }
 
 // put hashes p behind what is pending.
 func (c *crlfHash) put(p []byte) {
 	c.settle()
-	if len(p) > cap(c.buf)/2 {
+	if len(p) > len(c.buf)/2 {
 		c.flush()
 		c.h.Write(p)
 		return
 	}
 	c.room(len(p))
-	c.buf = append(c.buf, p...)
+	c.n += copy(c.buf[c.n:], p)
 }
 
 func (c *crlfHash) putByte(b byte) {
-	c.settle()
-	c.room(1)
-	c.buf = append(c.buf, b)
+	if c.pending > 0 || !c.some {
+		c.settle()
+	}
+	if c.n == len(c.buf) {
+		c.flush()
+	}
+	c.buf[c.n] = b
+	c.n++
 }
 
 // settle hashes what is pending: more came behind it.
@@ -50,20 +57,20 @@ func (c *crlfHash) settle() {
 	for c.pending > 0 {
 		n := min(c.pending, len(crlfs)/2)
 		c.room(2 * n)
-		c.buf = append(c.buf, crlfs[:2*n]...)
+		c.n += copy(c.buf[c.n:], crlfs[:2*n])
 		c.pending -= n
 	}
 }
 
 func (c *crlfHash) room(n int) {
-	if len(c.buf)+n > cap(c.buf) {
+	if c.n+n > len(c.buf) {
 		c.flush()
 	}
 }
 
 func (c *crlfHash) flush() {
-	c.h.Write(c.buf)
-	c.buf = c.buf[:0]
+	c.h.Write(c.buf[:c.n])
+	c.n = 0
 }
 
 // putLines hashes p but keeps the CRLFs at its end pending.
@@ -83,7 +90,7 @@ func (c *crlfHash) putLines(p []byte) {
 func (c *crlfHash) end(crlf bool) []byte {
 	if crlf {
 		c.room(2)
-		c.buf = append(c.buf, "\r\n"...)
+		c.n += copy(c.buf[c.n:], "\r\n")
 	}
 	c.flush()
 	return c.h.Sum(nil)
@@ -118,6 +125,9 @@ func (b *simpleBody) sum() []byte {
 	return b.end(true)
 }
 
+// stepFar is how far to step behind white space that changed: the next is often near.
+const stepFar = 24
+
 // relaxedBody is RFC 6376 3.4.4: white space at the end of a line goes, within a line it is
 // one blank; empty lines at the end go; a body that is not empty ends in CRLF.
 type relaxedBody struct {
@@ -128,8 +138,9 @@ type relaxedBody struct {
 
 func (b *relaxedBody) write(p []byte) {
 	next := nextEvents{}
+	near := 0 // up to here it is cheaper to step than to search
 	for i := 0; i < len(p); {
-		if b.blank || b.cr {
+		if b.blank || b.cr || i < near {
 			b.step(p[i])
 			i++
 			continue
@@ -139,6 +150,7 @@ func (b *relaxedBody) write(p []byte) {
 		if i = at; i < len(p) {
 			b.step(p[i])
 			i++
+			near = i + stepFar
 		}
 	}
 }

@@ -55,27 +55,31 @@ func parseSignature(f *mail.Field, now time.Time) dkimSignature {
 		s.to += b.to - len(value)
 	}
 	// All are read, so that the report of a broken signature says what it can.
-	for _, read := range [...]func(*dkimSignature, []dkimTag) dkimFault{
-		readVersion, (*dkimSignature).readNames, (*dkimSignature).readAlgorithm, (*dkimSignature).readHashes,
-		(*dkimSignature).readSigned, (*dkimSignature).readIdentity, (*dkimSignature).readLimit,
-	} {
-		if fault := read(&s, tags); fault.found() && s.open() {
-			s.settle(fault)
-		}
-	}
-	if fault := s.readTimes(tags, now.Unix()); fault.found() && s.open() {
-		s.settle(fault)
-	}
+	s.note(checkVersion(tags))
+	s.note(s.readNames(tags))
+	s.note(s.readAlgorithm(tags))
+	s.note(s.readHashes(tags))
+	s.note(s.readSigned(tags))
+	s.note(s.readIdentity(tags))
+	s.note(s.readLimit(tags))
+	s.note(s.readTimes(tags, now.Unix()))
 	return s
 }
 
-func readVersion(_ *dkimSignature, tags []dkimTag) dkimFault {
+// note settles the signature with its first fault.
+func (s *dkimSignature) note(f dkimFault) {
+	if f.found() && s.open() {
+		s.settle(f)
+	}
+}
+
+func checkVersion(tags []dkimTag) dkimFault {
 	for _, name := range [...]string{"v", "a", "b", "bh", "d", "h", "s"} {
 		if findTag(tags, name) == nil {
 			return permerror("no " + name + "= tag")
 		}
 	}
-	if tagValue(tags, "v", "") != "1" {
+	if !bytes.Equal(findTag(tags, "v").value, []byte{'1'}) {
 		return permerror("unknown version")
 	}
 	// Query methods that nobody knows are passed over; dns/txt must be left.
@@ -88,13 +92,13 @@ func readVersion(_ *dkimSignature, tags []dkimTag) dkimFault {
 // readNames reads d= and s=. Both must be domain names (RFC 8616 4 admits U-labels), so that
 // nothing else is ever asked of the DNS.
 func (s *dkimSignature) readNames(tags []dkimTag) dkimFault {
-	d, err := mail.ParseDomain(tagValue(tags, "d", ""))
-	if err != nil || d[0] == '[' {
+	d, ok := tagDomain(tagValue(tags, "d", ""))
+	if !ok {
 		return permerror("d= is no domain")
 	}
 	s.facts.Domain, s.idDomain = d, d
-	sel, err := mail.ParseDomain(tagValue(tags, "s", ""))
-	if err != nil || sel[0] == '[' {
+	sel, ok := tagDomain(tagValue(tags, "s", ""))
+	if !ok {
 		return permerror("s= is no selector")
 	}
 	s.facts.Selector = sel
@@ -102,6 +106,12 @@ func (s *dkimSignature) readNames(tags []dkimTag) dkimFault {
 		return permerror("name of the key is too long")
 	}
 	return dkimFault{}
+}
+
+// tagDomain gives a domain in canonical form; an address literal is none.
+func tagDomain(text string) (string, bool) {
+	d, err := mail.ParseDomain(text)
+	return d, err == nil && d[0] != '[' && utf8.ValidString(text)
 }
 
 func (s *dkimSignature) readAlgorithm(tags []dkimTag) dkimFault {
@@ -113,9 +123,9 @@ func (s *dkimSignature) readAlgorithm(tags []dkimTag) dkimFault {
 	switch a := tagValue(tags, "a", ""); a {
 	case "rsa-sha256", "ed25519-sha256":
 		s.facts.Algorithm = a
-	case "rsa-sha1": // RFC 8301 3.1
+	case "rsa-sha1":
 		s.facts.Algorithm = a
-		return permerror("rsa-sha1 is not to be accepted")
+		return permerror("rsa-sha1 is not to be accepted") // RFC 8301 3.1
 	default:
 		return permerror("unknown algorithm")
 	}
@@ -210,8 +220,8 @@ func (s *dkimSignature) readIdentity(tags []dkimTag) dkimFault {
 	if at < 0 || at > 256 || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return permerror("i= is no identity")
 	}
-	d, err := mail.ParseDomain(text[at+1:])
-	if err != nil || d != s.facts.Domain && !strings.HasSuffix(d, "."+s.facts.Domain) {
+	d, ok := tagDomain(text[at+1:])
+	if !ok || d != s.facts.Domain && !strings.HasSuffix(d, "."+s.facts.Domain) {
 		return permerror("i= is not within d=")
 	}
 	s.idDomain, s.facts.Identity = d, text[:at+1]+d

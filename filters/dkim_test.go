@@ -2,10 +2,18 @@ package filters
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"postern/mail"
 )
@@ -15,16 +23,21 @@ type fakeKeys struct {
 	Resolver
 	txt    map[string][]string
 	broken map[string]bool
+	stuck  bool // no answer before the end of the context
 
 	mu    sync.Mutex
 	asked []string
 }
 
-func (k *fakeKeys) TXT(_ context.Context, name string) ([]string, error) {
+func (k *fakeKeys) TXT(ctx context.Context, name string) ([]string, error) {
 	k.mu.Lock()
 	k.asked = append(k.asked, name)
 	k.mu.Unlock()
 	name = strings.ToLower(name)
+	if k.stuck {
+		<-ctx.Done()
+		return nil, &DNSError{Name: name, Temporary: true, Err: ctx.Err()}
+	}
 	if k.broken[name] {
 		return nil, &DNSError{Name: name, Temporary: true}
 	}
@@ -34,14 +47,386 @@ func (k *fakeKeys) TXT(_ context.Context, name string) ([]string, error) {
 	return nil, &DNSError{Name: name, NotFound: true, NXDomain: true}
 }
 
+// testKeys has one key, at s._domainkey.example.org, and whatever else is given in pairs.
+func testKeys(more ...string) *fakeKeys {
+	k := &fakeKeys{txt: map[string][]string{"s._domainkey.example.org": {testRecord()}}}
+	for i := 0; i < len(more); i += 2 {
+		k.txt[more[i]] = append(k.txt[more[i]], more[i+1])
+	}
+	return k
+}
+
+var testNow = time.Unix(1_800_000_000, 0)
+
+func gatherDKIM(ctx context.Context, r Resolver, body *mail.Body, now time.Time) (DKIMFacts, error) {
+	f, err := dkim(DKIMConfig{}, r).Gather(ctx, &Input{Envelope: mail.Envelope{Received: now}, Body: body})
+	if err != nil {
+		return DKIMFacts{}, err
+	}
+	return f.(DKIMFacts), nil
+}
+
 // verifyBytes runs the filter over a finished message.
 func verifyBytes(t testing.TB, r Resolver, msg []byte, now time.Time) DKIMFacts {
 	t.Helper()
 	body := mail.BodyOf(msg)
 	defer body.Close()
-	f, err := dkim(DKIMConfig{}, r).Gather(context.Background(), &Input{Envelope: mail.Envelope{Received: now}, Body: body})
+	f, err := gatherDKIM(context.Background(), r, body, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return f.(DKIMFacts)
+	return f
+}
+
+const plainMail = "From: Ann <ann@example.org>\r\nTo: bob@example.net\r\nSubject: hello\r\n\r\nHello Bob.\r\n"
+
+const goodTags = "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=example.org; s=s; h=From:To:Subject"
+
+// with replaces a tag of goodTags, or adds one.
+func with(name, value string) string {
+	tags := strings.Split(goodTags, "; ")
+	for i, t := range tags {
+		if strings.HasPrefix(t, name+"=") {
+			tags[i] = name + "=" + value
+			return strings.Join(tags, "; ")
+		}
+	}
+	return goodTags + "; " + name + "=" + value
+}
+
+func TestDKIMVectorRFC6376(t *testing.T) {
+	const key = "v=DKIM1; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYt" +
+		"IxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v/RtdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhi" +
+		"tdY9tf6mcwGjaNBcWToIMmPSPDdQPNUYckcQ2QIDAQAB"
+	msg, err := os.ReadFile("testdata/dkim/rfc6376-a2.eml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := &fakeKeys{txt: map[string][]string{"brisbane._domainkey.example.com": {key}}}
+	f := verifyBytes(t, keys, msg, testNow)
+	if f.Result != "pass" || f.Signatures[0].Identity != "joe@football.example.com" || f.Signatures[0].KeyBits != 1024 {
+		t.Errorf("%+v", f)
+	}
+	if f := verifyBytes(t, keys, []byte(strings.Replace(string(msg), "dinner", "Dinner", 1)), testNow); f.Result != "fail" {
+		t.Errorf("changed: %+v", f)
+	}
+}
+
+func TestDKIMVectorRFC8463(t *testing.T) {
+	keys := readZone(t, "testdata/dkim/zones/mailauth.json")
+	msg, err := os.ReadFile("testdata/dkim/mails/mailauth-001.eml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := verifyBytes(t, keys, msg, testNow)
+	var got []string
+	for _, s := range f.Signatures {
+		got = append(got, s.Algorithm+" "+s.Result)
+	}
+	if want := []string{"ed25519-sha256 pass", "rsa-sha256 pass"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if want := []string{"football.example.com"}; !slices.Equal(f.Domains, want) {
+		t.Errorf("domains %v", f.Domains)
+	}
+}
+
+// TestA10_A14_DKIMTags: what a signature says, and what becomes of it.
+func TestA10_A14_DKIMTags(t *testing.T) {
+	now := testNow.Unix()
+	at := func(offset int64) string { return fmt.Sprint(now + offset) }
+	for _, c := range []struct{ name, tags, want, reason string }{
+		{"as it should be", goodTags, "pass", ""},
+		{"A-10 body length", with("l", "12"), "policy", "length"},
+		{"A-10 no length", with("l", "x"), "permerror", "l="},
+		{"A-11 without From", with("h", "To:Subject"), "permerror", "From"},
+		{"A-11 from in lower case", with("h", "from : to : subject"), "pass", ""},
+		{"A-11 oversigned", with("h", "From:From:To"), "pass", ""},
+		{"A-11 blank in a name", with("h", "From:To Subject"), "permerror", "h="},
+		{"A-11 empty name", with("h", "From::To"), "permerror", "h="},
+		{"A-12 rsa-sha1", with("a", "rsa-sha1"), "permerror", "rsa-sha1"},
+		{"A-13 made now", with("t", at(0)), "pass", ""},
+		{"A-13 clocks differ", with("t", at(300)), "pass", ""},
+		{"A-13 future", with("t", at(301)), "fail", "future"},
+		{"A-13 no time", with("t", "soon"), "permerror", "t="},
+		{"A-13 negative time", with("t", "-5"), "permerror", "t="},
+		{"A-13 expires now", with("x", at(0)), "pass", ""},
+		{"A-13 expired", with("x", at(-1)), "fail", "expired"},
+		{"A-13 expires at once", with("t", at(-9)) + "; x=" + at(-9), "permerror", "expires before"},
+		{"A-14 no version", strings.Replace(goodTags, "v=1; ", "", 1), "permerror", "no v="},
+		{"A-14 version 2", with("v", "2"), "permerror", "version"},
+		{"A-14 twice", goodTags + "; d=example.org", "permerror", "twice"},
+		{"A-14 unknown twice", goodTags + "; zz=1; zz=1", "permerror", "twice"},
+		{"A-14 unknown once", goodTags + "; zz=a b", "pass", ""},
+		{"A-14 tag names have case", goodTags + "; D=other.example", "pass", ""},
+		{"A-14 empty tag", goodTags + ";;zz=1", "permerror", "syntax"},
+		{"A-14 no value sign", goodTags + "; zz", "permerror", "syntax"},
+		{"A-14 bad name", goodTags + "; z-z=1", "permerror", "syntax"},
+		{"A-14 algorithm", with("a", "rsa-md5"), "permerror", "algorithm"},
+		{"A-14 canonicalization", with("c", "relaxed/nowsp"), "permerror", "canon"},
+		{"A-14 half a canonicalization", with("c", "relaxed/"), "permerror", "canon"},
+		{"A-14 header form alone", with("c", "relaxed"), "pass", ""},
+		{"A-14 forms left out", strings.Replace(goodTags, "c=relaxed/relaxed; ", "", 1), "pass", ""},
+		{"A-14 query", with("q", "http : dns/txt"), "pass", ""},
+		{"A-14 other query", with("q", "http"), "permerror", "query"},
+		{"A-16 domain in capitals", with("d", "EXAMPLE.org"), "pass", ""},
+		{"A-16 identity in capitals", with("i", "Ann@Sub.EXAMPLE.ORG"), "pass", ""},
+		{"A-16 quoted identity", with("i", "a=3Bb@example.org"), "pass", ""},
+		{"A-16 identity elsewhere", with("i", "ann@notexample.org"), "permerror", "i="},
+		{"A-16 identity above", with("i", "ann@org"), "permerror", "i="},
+		{"A-16 no identity", with("i", "example.org"), "permerror", "i="},
+	} {
+		f := verifyBytes(t, testKeys(), []byte(signAs(plainMail, c.tags)), testNow)
+		if f.Result != c.want || !strings.Contains(f.Reason, c.reason) {
+			t.Errorf("%s: %s (%s), want %s (%s)", c.name, f.Result, f.Reason, c.want, c.reason)
+		}
+	}
+}
+
+// TestA14_DNSIsAskedOnlyForKeys: no name that the sender shaped reaches the DNS.
+func TestA14_DNSIsAskedOnlyForKeys(t *testing.T) {
+	long := strings.Repeat("a234567890.", 22)
+	for _, tags := range []string{
+		with("s", "s\x00x"), with("d", "example.org\x00.evil.example"), with("s", "a b"), with("d", "exam ple.org"),
+		with("s", "s.\r\n x"), with("s", ""), with("d", ""), with("s", "."), with("d", ".example.org"), with("d", "example.org."),
+		with("s", "a..b"), with("d", "[192.0.2.1]"), with("s", "*"), with("d", "ex/ample.org"), with("s", "s\x01"),
+		with("s", "\xff"), with("s", strings.Repeat("a", 64)), with("d", long+"org"), with("s", "a@b"), with("s", "s?"),
+	} {
+		keys := testKeys()
+		f := verifyBytes(t, keys, []byte(signAs(plainMail, tags)), testNow)
+		if f.Result != "permerror" || len(keys.asked) != 0 {
+			t.Errorf("%q: %s (%s), asked %q", tags, f.Result, f.Reason, keys.asked)
+		}
+	}
+	keys := testKeys("xn--bcher-kva.a.b._domainkey.xn--bcher-kva.example", testRecord())
+	f := verifyBytes(t, keys, []byte(signAs(plainMail, strings.Replace(with("d", "Bücher.example"), "s=s", "s=Bücher.A.b", 1))), testNow)
+	if f.Result != "pass" || f.Signatures[0].Domain != "xn--bcher-kva.example" { // RFC 8616 4
+		t.Errorf("U-labels: %+v, asked %q", f, keys.asked)
+	}
+}
+
+// TestA12_DKIMKeys: what a key record says, and what becomes of the signature.
+func TestA12_DKIMKeys(t *testing.T) {
+	p := strings.TrimPrefix(testRecord(), "v=DKIM1; k=ed25519; ")
+	for _, c := range []struct{ record, tags, want, reason string }{
+		{testRecord(), goodTags, "pass", ""},
+		{"k=ed25519; " + p, goodTags, "pass", ""},
+		{" v = DKIM1 ; k = ed25519; n=a note=; zz=1; " + p + " ; ", goodTags, "pass", ""},
+		{"k=ed25519; v=DKIM1; " + p, goodTags, "permerror", "version"},
+		{"v=DKIM2; k=ed25519; " + p, goodTags, "permerror", "version"},
+		{"v=DKIM1; k=rsa; " + p, goodTags, "permerror", "cannot be read"},
+		{"v=DKIM1; k=ed448; " + p, goodTags, "permerror", "type"},
+		{"v=DKIM1; k=ed25519; p=", goodTags, "permerror", "revoked"},
+		{"v=DKIM1; k=ed25519", goodTags, "permerror", "without"},
+		{"v=DKIM1; k=ed25519; p=AAAA", goodTags, "permerror", "size"},
+		{"v=DKIM1; k=ed25519; " + p + "; " + p, goodTags, "permerror", "twice"},
+		{"v=DKIM1; k=ed25519; h=sha1; " + p, goodTags, "permerror", "sha256"},
+		{"v=DKIM1; k=ed25519; h=sha1 : sha256; " + p, goodTags, "pass", ""},
+		{"v=DKIM1; k=ed25519; s=tlsrpt; " + p, goodTags, "permerror", "e-mail"},
+		{"v=DKIM1; k=ed25519; s=x:*; " + p, goodTags, "pass", ""},
+		{"v=DKIM1; k=ed25519; s=email; " + p, goodTags, "pass", ""},
+		{"v=DKIM1; k=ed25519; t=s; " + p, goodTags, "pass", ""},
+		{"v=DKIM1; k=ed25519; t=y:s; " + p, with("i", "@Example.ORG"), "pass", ""},
+		{"v=DKIM1; k=ed25519; t=y : s; " + p, with("i", "@sub.example.org"), "fail", "subdomain"},
+		{"v=DKIM1; k=ed25519; n=" + strings.Repeat("x", maxKeyText) + "; " + p, goodTags, "policy", "too long"},
+		{"", goodTags, "permerror", "without"},
+		{"hello", goodTags, "permerror", "syntax"},
+	} {
+		keys := &fakeKeys{txt: map[string][]string{"s._domainkey.example.org": {c.record}}}
+		f := verifyBytes(t, keys, []byte(signAs(plainMail, c.tags)), testNow)
+		if f.Result != c.want || !strings.Contains(f.Reason, c.reason) {
+			t.Errorf("%.60q: %s (%s), want %s (%s)", c.record, f.Result, f.Reason, c.want, c.reason)
+		}
+		if got, want := f.Signatures[0].Testing, strings.Contains(c.record, "t=y"); got != want {
+			t.Errorf("%q: testing %v", c.record, got)
+		}
+	}
+	keys := testKeys("s._domainkey.example.org", "v=spf1 -all")
+	if f := verifyBytes(t, keys, []byte(signAs(plainMail, goodTags)), testNow); f.Result != "permerror" {
+		t.Errorf("two records: %+v", f)
+	}
+	keys = &fakeKeys{broken: map[string]bool{"s._domainkey.example.org": true}}
+	if f := verifyBytes(t, keys, []byte(signAs(plainMail, goodTags)), testNow); f.Result != "temperror" {
+		t.Errorf("no answer: %+v", f)
+	}
+	if f := verifyBytes(t, keys, []byte(signAs(plainMail, goodTags)+"more\r\n"), testNow); f.Result != "fail" {
+		t.Errorf("changed, and no answer: %+v", f)
+	}
+}
+
+// TestA11_AddedFields: what is put on top of a signed message.
+func TestA11_AddedFields(t *testing.T) {
+	signed := signAs(plainMail, goodTags)
+	f := verifyBytes(t, testKeys(), []byte("Subject: another\r\n"+signed), testNow)
+	if s := f.Signatures[0]; f.Result != "pass" || !slices.Equal(s.Extra, []string{"subject"}) || s.Oversigned {
+		t.Errorf("Subject on top: %+v", f)
+	}
+	over := signAs(plainMail, with("h", "From:To:From:Subject"))
+	if f := verifyBytes(t, testKeys(), []byte(over), testNow); f.Result != "pass" || !f.Signatures[0].Oversigned {
+		t.Errorf("oversigned: %+v", f)
+	}
+	if f := verifyBytes(t, testKeys(), []byte("from: eve@evil.example\r\n"+over), testNow); f.Result != "fail" {
+		t.Errorf("From on top of oversigned: %+v", f)
+	}
+	// A signature may cover others, never itself (RFC 6376 3.7).
+	twice := signAs(signAs(plainMail, goodTags), with("h", "From:DKIM-Signature:DKIM-Signature"))
+	if f := verifyBytes(t, testKeys(), []byte(twice), testNow); f.Signatures[0].Result != "pass" || f.Signatures[1].Result != "pass" {
+		t.Errorf("signed signature: %+v", f)
+	}
+}
+
+// TestA04_MalformedHeaderNeverPasses: lines that readers read in several ways.
+func TestA04_MalformedHeaderNeverPasses(t *testing.T) {
+	signed := signAs(plainMail, goodTags)
+	for name, msg := range map[string]string{
+		"garbage":       strings.Replace(signed, "To: bob", "garbage line\r\nTo: bob", 1),
+		"blank first":   " \r\n" + signed,
+		"blank within":  strings.Replace(signed, "hello\r\n", "hello\r\n \t\r\n", 1),
+		"8-bit name":    strings.Replace(signed, "To: bob", "T\xf6: x\r\nTo: bob", 1),
+		"NUL in a name": strings.Replace(signed, "To: bob", "T\x00: x\r\nTo: bob", 1),
+		"empty name":    strings.Replace(signed, "To: bob", ": x\r\nTo: bob", 1),
+		"bare CR":       strings.Replace(signed, "To: bob", "X: x\rFrom: eve@evil.example\r\nTo: bob", 1),
+		"too large":     strings.Replace(signed, "To: bob", "X: "+strings.Repeat("x", 65<<10)+"\r\nTo: bob", 1),
+		"too many":      strings.Repeat("X: x\r\n", 1000) + signed,
+	} {
+		keys := testKeys()
+		f := verifyBytes(t, keys, []byte(msg), testNow)
+		if f.Result != "policy" && name != "too many" || f.Result == "pass" || f.Reason == "" && f.Result != "none" || len(keys.asked) != 0 {
+			t.Errorf("%s: %s (%s), asked %q", name, f.Result, f.Reason, keys.asked)
+		}
+	}
+}
+
+// TestA15_ManySignatures: the work is bounded, and what DMARC may count comes first.
+func TestA15_ManySignatures(t *testing.T) {
+	signed := signAs(plainMail, goodTags)
+	var many strings.Builder
+	for i := range 900 {
+		fmt.Fprintf(&many, "DKIM-Signature: v=1; a=rsa-sha256; d=x%d.example; s=s; h=From; bh=AAAA; b=AAAA\r\n", i)
+	}
+	keys := testKeys()
+	f := verifyBytes(t, keys, []byte(many.String()+signed), testNow)
+	if f.Result != "pass" || len(keys.asked) != 5 || f.Count != 901 || len(f.Signatures) != maxListed {
+		t.Errorf("%s (%s), %d questions, %d counted, %d listed", f.Result, f.Reason, len(keys.asked), f.Count, len(f.Signatures))
+	}
+	f = verifyBytes(t, keys, []byte(many.String()+plainMail), testNow)
+	if f.Result != "policy" || f.Reason != "too many signatures" {
+		t.Errorf("%s (%s)", f.Result, f.Reason)
+	}
+	names := "From" + strings.Repeat(":X", 20000)
+	f = verifyBytes(t, keys, []byte(signAs(strings.Repeat("X: x\r\n", 900)+plainMail, with("h", names))), testNow)
+	if f.Result != "policy" || len(f.Signatures[0].Signed) != 100 {
+		t.Errorf("long h=: %s (%s)", f.Result, f.Reason)
+	}
+}
+
+// TestA17_Replay: what rules can know of a replayed message.
+func TestA17_Replay(t *testing.T) {
+	one := signAs(plainMail, with("t", fmt.Sprint(testNow.Unix()-86400)))
+	f := verifyBytes(t, testKeys(), []byte(one), testNow)
+	s := f.Signatures[0]
+	if s.Age != 86400 || s.SignedAt != int(testNow.Unix()-86400) || len(s.ID) != 16 || len(s.B) != 8 {
+		t.Errorf("%+v", s)
+	}
+	again := verifyBytes(t, testKeys(), []byte("Received: x\r\n"+one), testNow)
+	other := verifyBytes(t, testKeys(), []byte(signAs(plainMail, goodTags)), testNow)
+	if again.Signatures[0].ID != s.ID || other.Signatures[0].ID == s.ID || other.Signatures[0].Age != -1 {
+		t.Errorf("ids %s %s %s", s.ID, again.Signatures[0].ID, other.Signatures[0].ID)
+	}
+}
+
+// TestDKIMFactsSurviveJSON and carry what Authentication-Results needs.
+func TestDKIMFactsSurviveJSON(t *testing.T) {
+	f := verifyBytes(t, testKeys(), []byte(signAs(plainMail, with("i", "ann@example.org"))), testNow)
+	text, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back DKIMFacts
+	if err := json.Unmarshal(text, &back); err != nil || !reflect.DeepEqual(f, back) {
+		t.Errorf("%v: %s", err, text)
+	}
+	got := f.AuthResults()
+	want := []mail.AuthResult{{Method: "dkim", Result: "pass", Props: []mail.AuthProp{
+		{Type: "header", Name: "d", Value: "example.org"}, {Type: "header", Name: "i", Value: "ann@example.org"},
+		{Type: "header", Name: "s", Value: "s"}, {Type: "header", Name: "a", Value: "ed25519-sha256"},
+		{Type: "header", Name: "b", Value: f.Signatures[0].B}}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v\nwant %+v", got, want)
+	}
+	if got := (DKIMFacts{Result: "none"}).AuthResults(); !reflect.DeepEqual(got, []mail.AuthResult{{Method: "dkim", Result: "none"}}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestDKIMWhileTheMessageArrives: any block size, keys asked for before the end, and nothing
+// left behind when the upload breaks or the transaction is cancelled.
+func TestDKIMWhileTheMessageArrives(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	msg := signAs(plainMail+"a  b \r\n\r\n\r\n", goodTags)
+	for _, size := range []int{1, 2, 3, 7, 100, 10000} {
+		body := mail.NewSpool(t.TempDir(), 0, 0).New()
+		go func() {
+			for rest := msg; rest != ""; {
+				n := min(size, len(rest))
+				body.Write([]byte(rest[:n]))
+				rest = rest[n:]
+			}
+			body.Finish(nil)
+		}()
+		if f, err := gatherDKIM(context.Background(), testKeys(), body, testNow); err != nil || f.Result != "pass" {
+			t.Errorf("blocks of %d: %+v, %v", size, f, err)
+		}
+		body.Close()
+	}
+
+	body := mail.NewSpool(t.TempDir(), 0, 0).New()
+	defer body.Close()
+	body.Write([]byte(msg))
+	broken := errors.New("cut")
+	time.AfterFunc(time.Millisecond, func() { body.Finish(broken) })
+	if f, err := gatherDKIM(context.Background(), &fakeKeys{stuck: true}, body, testNow); !errors.Is(err, broken) {
+		t.Errorf("cut: %+v, %v", f, err)
+	}
+
+	whole := mail.BodyOf([]byte(msg))
+	defer whole.Close()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	time.AfterFunc(time.Millisecond, func() { cancel(broken) })
+	if f, err := gatherDKIM(ctx, &fakeKeys{stuck: true}, whole, testNow); !errors.Is(err, broken) {
+		t.Errorf("cancelled: %+v, %v", f, err)
+	}
+}
+
+// panicking stands for any bug behind a key look-up while the body is still arriving.
+type panicking struct {
+	Resolver
+	body *mail.Body
+}
+
+func (p panicking) TXT(context.Context, string) ([]string, error) {
+	p.body.Finish(nil)
+	panic("bug")
+}
+
+func TestDKIMPanicIsAnError(t *testing.T) {
+	body := mail.NewSpool(t.TempDir(), 0, 0).New()
+	defer body.Close()
+	body.Write([]byte(signAs(plainMail, goodTags)))
+	if f, err := gatherDKIM(context.Background(), panicking{body: body}, body, testNow); err == nil || !strings.Contains(err.Error(), "bug") {
+		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+func TestKeyCacheIsBounded(t *testing.T) {
+	var c keyCache
+	for i := range 3 * maxCachedKeys {
+		c.get(fmt.Sprintf("p=; n=%d", i))
+	}
+	if n := len(c.keys); n > maxCachedKeys {
+		t.Errorf("%d keys", n)
+	}
+	if c.get(testRecord()) != c.get(testRecord()) {
+		t.Error("a key is parsed twice")
+	}
 }

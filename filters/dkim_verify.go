@@ -53,23 +53,40 @@ func (v *dkimVerifier) verify(ctx context.Context, in *Input) (DKIMFacts, error)
 	if len(sigs) == 0 {
 		return DKIMFacts{Result: dkimNone}, nil
 	}
-	chosen := v.choose(h, sigs)
-	if len(chosen) > 0 {
-		lookups, cancel := context.WithCancel(ctx)
-		defer cancel()
-		wait := v.start(lookups, newHeaderIndex(h), chosen)
-		bodies, err := hashBody(ctx, in.Body, h, chosen)
-		if err != nil {
-			cancel()
-		}
-		if err := errors.Join(err, wait(), context.Cause(ctx)); err != nil {
+	if chosen := v.choose(h, sigs); len(chosen) > 0 {
+		if err := v.verifyAll(ctx, in.Body, h, chosen); err != nil {
 			return DKIMFacts{}, err
-		}
-		for _, s := range chosen {
-			s.conclude(bodies)
 		}
 	}
 	return summary(sigs), nil
+}
+
+// verifyAll gives each of the signatures its result. Keys are looked up while the body arrives;
+// when all of it is there already, one signature needs no goroutine.
+func (v *dkimVerifier) verifyAll(ctx context.Context, body *mail.Body, h *mail.Header, sigs []*dkimSignature) error {
+	lookups, cancel := context.WithTimeout(ctx, keyPatience)
+	x := newHeaderIndex(h)
+	here := 0
+	select {
+	case <-body.Done():
+		here = 1
+	default:
+	}
+	wait := v.start(lookups, x, sigs[here:])
+	defer func() { cancel(); wait() }() // also when something below panics
+	bodies, err := hashBody(ctx, body, h, sigs)
+	if err != nil {
+		cancel()
+	} else if here == 1 {
+		v.check(lookups, x, sigs[0])
+	}
+	if err := errors.Join(err, wait(), context.Cause(ctx)); err != nil {
+		return err
+	}
+	for _, s := range sigs {
+		s.conclude(bodies)
+	}
+	return nil
 }
 
 func findSignatures(h *mail.Header, now time.Time) []*dkimSignature {
@@ -125,6 +142,9 @@ func alignedFirst(h *mail.Header, sigs []*dkimSignature) {
 // start checks each signature in a goroutine of its own. wait returns when all are done; its
 // error is that of one that panicked.
 func (v *dkimVerifier) start(ctx context.Context, x headerIndex, sigs []*dkimSignature) (wait func() error) {
+	if len(sigs) == 0 {
+		return func() error { return nil }
+	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(sigs))
 	for i, s := range sigs {
@@ -134,8 +154,7 @@ func (v *dkimVerifier) start(ctx context.Context, x headerIndex, sigs []*dkimSig
 					errs[i] = fmt.Errorf("dkim: panic: %v\n%s", p, debug.Stack())
 				}
 			}()
-			s.facts.Oversigned, s.facts.Extra = x.coverage(s.facts.Signed)
-			s.checked = v.check(ctx, x, s)
+			v.check(ctx, x, s)
 		})
 	}
 	return func() error {
@@ -144,8 +163,14 @@ func (v *dkimVerifier) start(ctx context.Context, x headerIndex, sigs []*dkimSig
 	}
 }
 
-// check finds the key and verifies the header (RFC 6376 6.1.2, 6.1.3).
-func (v *dkimVerifier) check(ctx context.Context, x headerIndex, s *dkimSignature) dkimFault {
+// check does all for one signature that needs no body.
+func (v *dkimVerifier) check(ctx context.Context, x headerIndex, s *dkimSignature) {
+	s.facts.Oversigned, s.facts.Extra = x.coverage(s.facts.Signed)
+	s.checked = v.verifyHeader(ctx, x, s)
+}
+
+// verifyHeader finds the key and verifies the header with it (RFC 6376 6.1.2, 6.1.3).
+func (v *dkimVerifier) verifyHeader(ctx context.Context, x headerIndex, s *dkimSignature) dkimFault {
 	key, fault := v.key(ctx, s.keyName)
 	if fault.found() {
 		return fault
@@ -178,8 +203,6 @@ func (v *dkimVerifier) check(ctx context.Context, x headerIndex, s *dkimSignatur
 
 // key looks a key up.
 func (v *dkimVerifier) key(ctx context.Context, name string) (*dkimKey, dkimFault) {
-	ctx, cancel := context.WithTimeout(ctx, keyPatience)
-	defer cancel()
 	txts, err := v.resolver.TXT(ctx, name)
 	var dns *DNSError
 	switch {
@@ -198,9 +221,9 @@ func hashBody(ctx context.Context, body *mail.Body, h *mail.Header, sigs []*dkim
 	var forms [2]bodyHash
 	for _, s := range sigs {
 		if i := s.form(); forms[i] == nil && i == 0 {
-			forms[i] = &simpleBody{crlfHash: newCRLFHash()}
+			forms[i] = newSimpleBody()
 		} else if forms[i] == nil {
-			forms[i] = &relaxedBody{crlfHash: newCRLFHash()}
+			forms[i] = newRelaxedBody()
 		}
 	}
 	r := body.Open()
