@@ -1,0 +1,114 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// prepare makes the data directory and what stands in it. Modes of what exists are left
+// as they are (the directory may be anything that somebody named), but a directory where
+// everybody may write is refused: others could put links in our way.
+func prepare(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	st, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if st.Mode().Perm()&0o002 != 0 {
+		return fmt.Errorf("%w: %s has mode %04o", ErrUnsafe, dir, st.Mode().Perm())
+	}
+	for _, d := range []string{Messages, Spool} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("data directory: %w", err)
+		}
+	}
+	// SQLite would make it with 0644; its log and index files take over mode and owner.
+	f, err := os.OpenFile(filepath.Join(dir, File), os.O_CREATE|os.O_EXCL|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	return syncDirs(dir, filepath.Dir(dir))
+}
+
+func syncDirs(dirs ...string) error {
+	for _, dir := range dirs {
+		d, err := os.Open(dir)
+		if errors.Is(err, fs.ErrPermission) {
+			continue // the parent of a directory that somebody made for us
+		}
+		if err != nil {
+			return fmt.Errorf("sync directory: %w", err)
+		}
+		err = d.Sync()
+		d.Close()
+		if err != nil {
+			return fmt.Errorf("sync directory %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// takeLock makes sure that one daemon runs on a directory. It is a file of its own:
+// closing any descriptor of the database would drop SQLite's locks.
+func takeLock(dir string) (*os.File, error) {
+	name := filepath.Join(dir, lockFile)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		pid := make([]byte, 20)
+		n, _ := f.ReadAt(pid, 0)
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s (process %s)", ErrLocked, dir, strings.TrimSpace(string(pid[:n])))
+		}
+		return nil, fmt.Errorf("lock data directory: %w", err)
+	}
+	f.Truncate(0) // the number is a hint for people, nothing rests on it
+	f.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
+	return f, nil
+}
+
+// AsOwner makes this process the owner of the data directory when it is root and another
+// user owns it, so that a command run with sudo leaves no file that the daemon cannot
+// open. It cannot be undone. A directory that is missing changes nothing.
+func AsOwner(dir string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	st, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("owner of the data directory: %w", err)
+	}
+	owner, ok := st.Sys().(*syscall.Stat_t)
+	if !ok || owner.Uid == 0 {
+		return nil
+	}
+	if err := syscall.Setgroups([]int{int(owner.Gid)}); err != nil {
+		return fmt.Errorf("become the owner of %s: setgroups: %w", dir, err)
+	}
+	if err := syscall.Setgid(int(owner.Gid)); err != nil {
+		return fmt.Errorf("become the owner of %s: setgid: %w", dir, err)
+	}
+	if err := syscall.Setuid(int(owner.Uid)); err != nil {
+		return fmt.Errorf("become the owner of %s: setuid: %w", dir, err)
+	}
+	return nil
+}
