@@ -1,3 +1,7 @@
+// Package quarantine keeps messages until people have looked at them: each as a file with
+// the bytes as received, beside a row that tells why it is held and for whom. Store has the
+// order of writes that makes a Hold durable, what a crash leaves behind is put right by
+// Sweep, age and room are watched by Expire. Nobody is asked here and nothing is sent.
 package quarantine
 
 import (
@@ -24,13 +28,19 @@ type Copy struct {
 	Rule      string      `json:"rule"`
 	Because   string      `json:"because"`
 	Score     float64     `json:"score"`
+	State     State       `json:"state"` // each copy goes its own way; set by the store
+	Changed   time.Time   `json:"changed"`
+	By        string      `json:"by,omitempty"` // who released or deleted it
+	Note      string      `json:"note,omitempty"`
 }
 
-// An Item is one held message: the bytes as received, for one or more recipients.
+// An Item is one held message: the bytes as received, for one or more recipients. Its state
+// is that of its copies: releasing when one is, else kept when one is, else released when
+// one is, else deleted.
 type Item struct {
 	ID       string        `json:"id"` // the transaction's id, with -2, -3 … when it holds several groups
 	Received time.Time     `json:"received"`
-	State    State         `json:"state"`
+	State    State         `json:"state"` // Kept given to Hold makes the item visible at once
 	Envelope mail.Envelope `json:"envelope"`
 	Copies   []Copy        `json:"copies"`
 	Subject  string        `json:"subject"`
