@@ -22,9 +22,9 @@ import (
 )
 
 // A signing key for the differential test and the benchmarks, with its record.
-func makeKey(t testing.TB, algorithm string) (crypto.Signer, string) {
+func makeDKIMKey(t testing.TB, algorithm string) (crypto.Signer, string) {
 	if algorithm == "ed25519" {
-		return testKey, testRecord()
+		return dkimTestKey, dkimRecord()
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -37,8 +37,8 @@ func makeKey(t testing.TB, algorithm string) (crypto.Signer, string) {
 	return key, "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)
 }
 
-// randomMail makes a message of odd but lawful lines.
-func randomMail(rnd *mrand.Rand) string {
+// randomDKIMMail makes a message of odd but lawful lines.
+func randomDKIMMail(rnd *mrand.Rand) string {
 	var b strings.Builder
 	pick := func(of ...string) string { return of[rnd.IntN(len(of))] }
 	names := []string{"From", "To", "SUBJECT", "subject", "Received", "received", "X-Y", "Date", "List-Id"}
@@ -57,7 +57,7 @@ func randomMail(rnd *mrand.Rand) string {
 	return b.String()
 }
 
-func randomKeys(rnd *mrand.Rand) []string {
+func randomDKIMKeys(rnd *mrand.Rand) []string {
 	if rnd.IntN(4) == 0 {
 		return nil
 	}
@@ -68,8 +68,8 @@ func randomKeys(rnd *mrand.Rand) []string {
 	return keys
 }
 
-// mutate changes one byte, or adds or drops one; what the wire would refuse is not made.
-func mutate(rnd *mrand.Rand, msg []byte) []byte {
+// mutateMail changes one byte, or adds or drops one; what the wire would refuse is not made.
+func mutateMail(rnd *mrand.Rand, msg []byte) []byte {
 	i := rnd.IntN(len(msg))
 	out := bytes.Clone(msg)
 	c := []byte(" \t:;=aAbB=1\xff,")[rnd.IntN(13)]
@@ -104,9 +104,9 @@ var strictness = []string{
 // reason is one of the list.
 func TestDKIMAgainstGoMsgauth(t *testing.T) {
 	rnd := mrand.New(mrand.NewPCG(6376, 8463))
-	signers, keys := map[string]crypto.Signer{}, testKeys()
+	signers, keys := map[string]crypto.Signer{}, dkimKeys()
 	for _, a := range []string{"ed25519", "rsa"} {
-		signer, record := makeKey(t, a)
+		signer, record := makeDKIMKey(t, a)
 		signers[a], keys.txt[a+"._domainkey.example.org"] = signer, []string{record}
 	}
 	theirs := func(name string) ([]string, error) {
@@ -118,20 +118,20 @@ func TestDKIMAgainstGoMsgauth(t *testing.T) {
 	forms := []msgauth.Canonicalization{msgauth.CanonicalizationSimple, msgauth.CanonicalizationRelaxed}
 	passed, failed, stricter, lenient := 0, 0, 0, 0
 	for range 400 {
-		o := &msgauth.SignOptions{Domain: "example.org", Selector: "ed25519", HeaderKeys: randomKeys(rnd),
+		o := &msgauth.SignOptions{Domain: "example.org", Selector: "ed25519", HeaderKeys: randomDKIMKeys(rnd),
 			HeaderCanonicalization: forms[rnd.IntN(2)], BodyCanonicalization: forms[rnd.IntN(2)]}
 		if rnd.IntN(10) == 0 {
 			o.Selector = "rsa"
 		}
 		o.Signer = signers[o.Selector]
 		var signed bytes.Buffer
-		if err := msgauth.Sign(&signed, strings.NewReader(randomMail(rnd)), o); err != nil {
+		if err := msgauth.Sign(&signed, strings.NewReader(randomDKIMMail(rnd)), o); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 8 {
 			msg := signed.Bytes()
 			if i > 0 {
-				msg = mutate(rnd, msg)
+				msg = mutateMail(rnd, msg)
 			}
 			their, padding := false, false
 			list, err := msgauth.VerifyWithOptions(bytes.NewReader(msg), &msgauth.VerifyOptions{LookupTXT: theirs})
@@ -149,7 +149,7 @@ func TestDKIMAgainstGoMsgauth(t *testing.T) {
 				lenient++
 			case their && ours.Result == "none" && msg[0] <= ' ': // a blank in front: no field at all
 				stricter++
-			case their && isOneOf(ours.Reason, strictness):
+			case their && isStrict(ours.Reason, strictness):
 				stricter++
 			default:
 				t.Fatalf("ours %s (%s), theirs pass %v %v:\n%q", ours.Result, ours.Reason, their, err, msg)
@@ -165,7 +165,7 @@ func TestDKIMAgainstGoMsgauth(t *testing.T) {
 	}
 }
 
-func isOneOf(s string, list []string) bool {
+func isStrict(s string, list []string) bool {
 	for _, one := range list {
 		if s == one {
 			return true
@@ -174,9 +174,9 @@ func isOneOf(s string, list []string) bool {
 	return false
 }
 
-// benchMail is a signed message of about size bytes.
-func benchMail(b *testing.B, algorithm string, size int) ([]byte, *fakeKeys) {
-	signer, record := makeKey(b, algorithm)
+// benchDKIMMail is a signed message of about size bytes.
+func benchDKIMMail(b *testing.B, algorithm string, size int) ([]byte, *fakeKeys) {
+	signer, record := makeDKIMKey(b, algorithm)
 	var head, signed bytes.Buffer
 	for i := range 14 {
 		fmt.Fprintf(&head, "X-Field-%d: some value of usual length;\r\n\tfolded once, as they are\r\n", i)
@@ -197,7 +197,7 @@ func BenchmarkDKIM(b *testing.B) {
 		algorithm string
 		size      int
 	}{{"rsa", 4 << 10}, {"ed25519", 4 << 10}, {"rsa", 2 << 20}} {
-		msg, keys := benchMail(b, c.algorithm, c.size)
+		msg, keys := benchDKIMMail(b, c.algorithm, c.size)
 		name := fmt.Sprintf("%s-%dK", c.algorithm, c.size>>10)
 		b.Run("ours-"+name, func(b *testing.B) {
 			v := newDKIMVerifier(DKIMConfig{}, quietKeys{keys})
@@ -231,7 +231,7 @@ func (k quietKeys) TXT(_ context.Context, name string) ([]string, error) { retur
 
 // BenchmarkDKIMFloor is what no verifier can go below: the mathematics.
 func BenchmarkDKIMFloor(b *testing.B) {
-	signer, _ := makeKey(b, "rsa")
+	signer, _ := makeDKIMKey(b, "rsa")
 	sum := sha256.Sum256(nil)
 	sig, err := signer.Sign(rand.Reader, sum[:], crypto.SHA256)
 	if err != nil {
@@ -246,9 +246,9 @@ func BenchmarkDKIMFloor(b *testing.B) {
 		}
 	})
 	b.Run("ed25519", func(b *testing.B) {
-		sig := ed25519.Sign(testKey, sum[:])
+		sig := ed25519.Sign(dkimTestKey, sum[:])
 		for b.Loop() {
-			if !ed25519.Verify(testKey.Public().(ed25519.PublicKey), sum[:], sig) {
+			if !ed25519.Verify(dkimTestKey.Public().(ed25519.PublicKey), sum[:], sig) {
 				b.Fatal("no")
 			}
 		}
@@ -271,19 +271,19 @@ func BenchmarkDKIMHostile(b *testing.B) {
 	for i := range 500 {
 		fmt.Fprintf(&many, sig, i)
 	}
-	keys := testKeys()
+	keys := dkimKeys()
 	for i := range 500 {
-		keys.txt[fmt.Sprintf("s._domainkey.x%d.example.org", i)] = []string{testRecord()}
+		keys.txt[fmt.Sprintf("s._domainkey.x%d.example.org", i)] = []string{dkimRecord()}
 	}
-	cases := map[string]string{"500-signatures-99-names": many.String() + strings.Repeat("X: x\r\n", 490) + plainMail}
-	signed, _, _ := strings.Cut(signAs(plainMail, goodTags), "\r\n\r\n")
+	cases := map[string]string{"500-signatures-99-names": many.String() + strings.Repeat("X: x\r\n", 490) + dkimMail}
+	signed, _, _ := strings.Cut(signAs(dkimMail, dkimTags), "\r\n\r\n")
 	for name, unit := range map[string]string{"CRLF": "\r\n", "blanks": " ", "tabs": "a\t", "blank-CRLF": " \r\n", "words": "word and  word\r\n"} {
 		cases["8MB-"+name] = signed + "\r\n\r\n" + strings.Repeat(unit, 8<<20/len(unit)) + "x\r\n"
 	}
 	for name, msg := range cases {
 		b.Run(name, func(b *testing.B) {
 			v := newDKIMVerifier(DKIMConfig{}, quietKeys{keys})
-			in := &Input{Envelope: mail.Envelope{Received: testNow}, Body: mail.BodyOf([]byte(msg))}
+			in := &Input{Envelope: mail.Envelope{Received: dkimNow}, Body: mail.BodyOf([]byte(msg))}
 			b.SetBytes(int64(len(msg)))
 			b.ReportAllocs()
 			for b.Loop() {

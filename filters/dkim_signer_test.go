@@ -58,11 +58,11 @@ func refFields(header string) (fields []string) {
 	return fields
 }
 
-// testKey signs for every selector and domain that the tests use.
-var testKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
+// dkimTestKey signs for every selector and domain that the tests use.
+var dkimTestKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
 
-func testRecord() string {
-	return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(testKey.Public().(ed25519.PublicKey))
+func dkimRecord() string {
+	return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(dkimTestKey.Public().(ed25519.PublicKey))
 }
 
 // signAs puts a signature on top of msg. tags are all tags but bh= and b=; what c= and h= say
@@ -107,6 +107,6 @@ func signAs(msg, tags string) string {
 	}
 	put(sig)
 	sum := sha256.Sum256([]byte(strings.TrimSuffix(in.String(), "\r\n")))
-	b := base64.StdEncoding.EncodeToString(ed25519.Sign(testKey, sum[:]))
+	b := base64.StdEncoding.EncodeToString(ed25519.Sign(dkimTestKey, sum[:]))
 	return strings.TrimSuffix(sig, "\r\n") + b + "\r\n" + msg
 }
