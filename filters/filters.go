@@ -33,6 +33,42 @@ type Filter struct {
 	Gather  func(ctx context.Context, in *Input) (facts any, err error)
 }
 
+// Config is what the filters need to know.
+type Config struct {
+	Resolver Resolver
+	SPF      SPFConfig
+	DKIM     DKIMConfig
+	DMARC    DMARCConfig
+	ClamAV   ClamAVConfig // without addresses clamav is off
+	ClamFail Fail         // what no answer of clamd means; Defer unless configured otherwise
+}
+
+// New is THE LIST of filters, those left out that are not configured. Add a filter here.
+func New(c Config) []Filter {
+	all := []Filter{
+		client(), sender(), rcpt(), message(),
+		spf(c.SPF, c.Resolver),
+		dkim(c.DKIM, c.Resolver),
+		dmarc(c.DMARC, c.Resolver),
+		content(),
+	}
+	if len(c.ClamAV.Addresses) > 0 {
+		av := clamav(c.ClamAV)
+		av.OnFail = c.ClamFail
+		all = append(all, av)
+	}
+	return all
+}
+
+// Vocabulary gives every filter's zero facts by name, also of those that are off.
+func Vocabulary() map[string]any {
+	words := map[string]any{}
+	for _, f := range New(Config{ClamAV: ClamAVConfig{Addresses: []string{"unix:/"}}}) {
+		words[f.Name] = f.Facts
+	}
+	return words
+}
+
 // Input is what a filter may look at: a copy made when it starts. Recipients are those
 // accepted so far; Recipient is set from mail.Recipient on in a recipient's scope, Body
 // from mail.Data on.
