@@ -5,13 +5,149 @@ package gateway
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"hash/maphash"
 	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"postern/journal"
 	"postern/mail"
 	"postern/quarantine"
 )
+
+// Deps are the neighbours of a gateway.
+type Deps struct {
+	Upstream   Upstream
+	Quarantine Quarantine
+	Journal    Journal
+	Spool      *mail.Spool      // nil: one in Config.SpoolDir, bounded by Limits.Memory
+	Log        *slog.Logger     // nil: nothing is logged
+	Clock      func() time.Time // nil: time.Now
+}
+
+// A Gateway takes messages by SMTP and brings each to one end. Its methods may be called from
+// several goroutines.
+type Gateway struct {
+	cfg        Config
+	front      *front
+	policy     atomic.Pointer[Policy]
+	upstream   Upstream
+	quarantine Quarantine
+	journal    Journal
+	spool      *mail.Spool
+	log        *slog.Logger
+	now        func() time.Time
+	ids        idSource
+	resends    resends
+	seed       maphash.Seed // of fingerprints
+	trouble    trouble
+}
+
+// New returns a gateway that defers all mail until it has a policy.
+func New(cfg Config, d Deps) *Gateway {
+	cfg.Limits = cfg.Limits.orDefault()
+	if d.Spool == nil {
+		d.Spool = mail.NewSpool(cfg.SpoolDir, 0, cfg.Limits.Memory)
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Clock == nil {
+		d.Clock = time.Now
+	}
+	g := &Gateway{cfg: cfg, upstream: d.Upstream, quarantine: d.Quarantine, journal: d.Journal,
+		spool: d.Spool, log: d.Log, now: d.Clock, seed: maphash.MakeSeed()}
+	g.ids.entropy = ulid.Monotonic(rand.Reader, 0)
+	g.front = newFront(cfg, d.Log, g.connect, g.extensions)
+	return g
+}
+
+// Serve takes SMTP connections from l until ctx ends or l fails, and closes l. Then messages
+// under way have Config.Grace to end. It returns when nothing of it runs any more; nil when ctx
+// ended it. It may be called for several listeners.
+func (g *Gateway) Serve(ctx context.Context, l net.Listener) error { return g.front.serve(ctx, l) }
+
+// Sessions is how many connections are open.
+func (g *Gateway) Sessions() int { return g.front.sessions() }
+
+// SetPolicy replaces the policy. Connections keep the one that they began with.
+func (g *Gateway) SetPolicy(p *Policy) { g.policy.Store(p) }
+
+// Policy is the one that the next connection gets; nil before the first SetPolicy.
+func (g *Gateway) Policy() *Policy { return g.policy.Load() }
+
+// Healthy gives the last failure of the journal or the quarantine, or nil when what was tried
+// since worked.
+func (g *Gateway) Healthy() error { return g.trouble.first() }
+
+// extensions are what clients are offered: what the internal servers have too, within our
+// own size limit.
+func (g *Gateway) extensions() mail.Extensions {
+	e := g.upstream.Extensions()
+	if own := g.cfg.Limits.MessageSize; own > 0 && (e.Size == 0 || own < e.Size) {
+		e.Size = own
+	}
+	return e
+}
+
+func (g *Gateway) trusts(a netip.Addr) bool {
+	for _, p := range g.cfg.Trusted {
+		if p.Contains(a.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// An idSource makes ids that sort by time.
+type idSource struct {
+	mu      sync.Mutex
+	entropy *ulid.MonotonicEntropy
+}
+
+func (s *idSource) next(t time.Time) string {
+	ms := ulid.Timestamp(t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, err := ulid.New(ms, s.entropy)
+	if err != nil { // the counter within this millisecond is used up
+		id = ulid.MustNew(ms, rand.Reader) // crypto/rand never fails
+	}
+	return id.String()
+}
+
+// A trouble remembers which neighbour failed last time.
+type trouble struct {
+	mu    sync.Mutex
+	which map[string]error
+}
+
+func (t *trouble) set(who string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err == nil {
+		delete(t.which, who)
+		return
+	}
+	if t.which == nil {
+		t.which = map[string]error{}
+	}
+	t.which[who] = err
+}
+
+func (t *trouble) first() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return errors.Join(t.which["quarantine"], t.which["journal"])
+}
 
 // Upstream is the internal server, or several of them.
 type Upstream interface {

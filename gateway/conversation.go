@@ -1,0 +1,159 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"postern/filters"
+	"postern/mail"
+)
+
+// A conversation is one connection: who is there, the policy that was in force when it came,
+// and what was found out about it. Its methods are called from the session's goroutine, but for end.
+type conversation struct {
+	g      *Gateway
+	policy *Policy
+	plan   *schedule
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	client mail.Client
+	scope  *filters.Scope
+
+	mu          sync.Mutex
+	current     *transaction
+	unconfirmed *fingerprint // of a message whose 250 may not have reached the client (RFC 1047)
+	ended       bool
+}
+
+// Causes of cancelled contexts, as the trace shows them.
+var (
+	errDecided = errors.New("decided")
+	errOver    = errors.New("over")
+)
+
+// connect begins a conversation; end ends it. ctx is the connection's: when it is cancelled,
+// what has not been relayed or held yet is given up.
+func (g *Gateway) connect(ctx context.Context, client mail.Client) talk {
+	client.Trusted = g.trusts(client.Addr)
+	c := &conversation{g: g, policy: g.policy.Load(), client: client, scope: filters.NewScope(nil)}
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	if c.policy != nil {
+		c.plan = c.policy.schedule(client.Trusted)
+		c.scope.Start(c.ctx, c.plan.eager[mail.Connect], filters.Input{Envelope: mail.Envelope{Client: client, Received: g.now()}})
+	}
+	return c
+}
+
+// hello notes what was said in EHLO or HELO and the state of TLS.
+func (c *conversation) hello(helo string, esmtp bool, tls string) {
+	c.confirm()
+	c.client.Helo, c.client.ESMTP, c.client.TLS = helo, esmtp, tls
+}
+
+// begin starts a transaction at MAIL, or says why not.
+func (c *conversation) begin(from mail.Address, o mail.Options) (deal, *mail.Reply) {
+	c.confirm()
+	if c.policy == nil {
+		return nil, replyLater
+	}
+	if r := c.refuses(from, o); r != nil {
+		return nil, r
+	}
+	t := newTransaction(c, from, o)
+	c.mu.Lock()
+	before := c.current
+	c.current = t
+	c.mu.Unlock()
+	if before != nil {
+		before.abandon(errOver)
+	}
+	return t, nil
+}
+
+// refuses says which option the internal server lacks: it is never silently dropped.
+func (c *conversation) refuses(from mail.Address, o mail.Options) *mail.Reply {
+	e := c.g.extensions()
+	switch {
+	case c.g.cfg.RequireTLS && c.client.TLS == "":
+		return replyNeedsTLS
+	case e.Size > 0 && o.Size > e.Size:
+		return replyTooBig
+	case (o.UTF8 || from.NeedsUTF8()) && !e.UTF8:
+		return replyNoUTF8
+	case o.Body == "8BITMIME" && !e.EightBitMIME, (o.Ret != "" || o.EnvID != "") && !e.DSN:
+		return replyNoParameter
+	}
+	return nil
+}
+
+// confirm notes that the client went on, so the last reply reached it.
+func (c *conversation) confirm() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unconfirmed = nil
+}
+
+// delivered notes a message that the internal server has taken whole, until confirm.
+func (c *conversation) delivered(f fingerprint) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		c.g.resends.add(f, c.g.now())
+		return
+	}
+	c.unconfirmed = &f
+}
+
+// end ends the connection: cause is nil or errQuit after QUIT, else why it was cut. It may be called from
+// another goroutine, and more than once.
+func (c *conversation) end(cause error) {
+	if cause = cmp.Or(cause, errQuit); errors.Is(cause, errQuit) {
+		c.confirm()
+	}
+	c.mu.Lock()
+	t := c.current
+	if c.unconfirmed != nil {
+		c.g.resends.add(*c.unconfirmed, c.g.now())
+	}
+	c.unconfirmed, c.ended = nil, true
+	c.mu.Unlock()
+	if t != nil {
+		t.abandon(cause)
+	}
+	c.cancel(cause)
+	c.g.join(c.scope)
+}
+
+// joinLimit is how long we wait for filters that were told to stop.
+const joinLimit = 10 * time.Second
+
+// join waits until the filters of these scopes have returned, which were told to; one that
+// does not listen is left behind after a while rather than hold up the mail.
+func (g *Gateway) join(scopes ...*filters.Scope) {
+	done := make(chan struct{})
+	running := slices.ContainsFunc(scopes, func(s *filters.Scope) bool {
+		return slices.ContainsFunc(s.Results(), func(r filters.Result) bool { return !r.Done })
+	})
+	wait := func() {
+		for _, s := range scopes {
+			s.Join()
+		}
+		close(done)
+	}
+	if !running {
+		wait()
+		return
+	}
+	go wait()
+	t := time.NewTimer(joinLimit)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+		g.log.Error("a filter does not stop when told to")
+	}
+}

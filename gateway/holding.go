@@ -1,0 +1,199 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"postern/quarantine"
+	"postern/rules"
+)
+
+// A holding is what one message has in quarantine while its course is run. Everything in it is
+// invisible until it is kept, and settle leaves nothing open.
+type holding struct {
+	t        *transaction
+	rcpts    []*recipient
+	sum      string          // SHA-256 of the bytes as received, hex
+	main     *copies         // the copies to be held
+	spare    map[int]*copies // by group: copies to be delivered, in case they are refused late
+	made     int
+	accepted bool // the answer is 250
+}
+
+// copies is one item in quarantine.
+type copies struct {
+	id   string
+	to   []int
+	open bool // neither kept nor dropped
+	gone bool // not wanted any more, though dropping it failed
+}
+
+// hold holds what the course says, and a spare of each group but the first: when that is refused
+// after others were taken, it is too late to refuse.
+func (h *holding) hold(ctx context.Context, c course) error {
+	for _, i := range c.hold {
+		if r := h.rcpts[i]; r.verdict.Do == rules.Reject {
+			r.did, r.note = rules.Quarantine, "held, not refused: other recipients accept the message"
+		}
+	}
+	var err error
+	if len(c.hold) > 0 {
+		if h.main, err = h.put(ctx, c.hold, ""); err != nil {
+			return err
+		}
+	}
+	for n := 1; n < len(c.send); n++ {
+		if h.spare == nil {
+			h.spare = map[int]*copies{}
+		}
+		if h.spare[n], err = h.put(ctx, c.send[n].to, undelivered); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// undelivered is the class of copies that the internal server refused too late.
+const undelivered = "undelivered"
+
+// put makes one item durable. class is that of the verdicts when it is "".
+func (h *holding) put(ctx context.Context, to []int, class string) (*copies, error) {
+	t := h.t
+	if err := h.digest(); err != nil {
+		return nil, err
+	}
+	h.made++
+	c := &copies{id: t.env.ID, to: to}
+	if h.made > 1 {
+		c.id = fmt.Sprintf("%s-%d", t.env.ID, h.made)
+	}
+	s := t.summary()
+	it := &quarantine.Item{ID: c.id, Received: t.env.Received, State: quarantine.Held, Envelope: t.env,
+		Subject: s.subject, From: s.from, Size: t.body.Size(), SHA256: h.sum, Policy: t.policy.version}
+	it.Envelope.Recipients = nil
+	for _, i := range to {
+		r := h.rcpts[i]
+		k := quarantine.Copy{Recipient: r.to, Class: r.verdict.Class, Rule: r.verdict.Rule, Because: r.verdict.Because, Score: r.verdict.Score}
+		if k.Class == "" {
+			k.Class = "policy"
+		}
+		if class == undelivered {
+			k.Class, k.Because = class, "the internal server refused it after it had taken other copies"
+		}
+		it.Copies = append(it.Copies, k)
+		it.Envelope.Recipients = append(it.Envelope.Recipients, r.to)
+	}
+	src := t.body.Open()
+	defer src.Close()
+	err := t.g.quarantine.Hold(ctx, it, src)
+	t.g.trouble.set("quarantine", err)
+	if err != nil {
+		return nil, fmt.Errorf("hold %s: %w", c.id, err)
+	}
+	t.note("held", c.id)
+	c.open = true
+	if class == "" {
+		for _, i := range to {
+			h.rcpts[i].held = c.id
+		}
+	}
+	return c, nil
+}
+
+func (h *holding) digest() error {
+	if h.sum != "" {
+		return nil
+	}
+	src, sum := h.t.body.Open(), sha256.New()
+	defer src.Close()
+	if _, err := src.WriteTo(sum); err != nil {
+		return fmt.Errorf("hash the message: %w", err)
+	}
+	h.sum = hex.EncodeToString(sum.Sum(nil))
+	return nil
+}
+
+// keep makes an item visible and reports whether that worked; if not it is still held, and the
+// next sweep keeps it.
+func (h *holding) keep(c *copies) bool {
+	if c == nil || !c.open {
+		return true
+	}
+	ctx, cancel := h.t.afterwards()
+	defer cancel()
+	err := h.t.g.quarantine.Keep(ctx, c.id)
+	if err != nil {
+		err = h.t.g.quarantine.Keep(ctx, c.id) // once more: what it costs to give up is worse
+	}
+	h.t.g.trouble.set("quarantine", err)
+	if err != nil {
+		h.t.failed("keep "+c.id, err)
+		return false
+	}
+	c.open = false
+	return true
+}
+
+// drop removes an item; when that fails it is still held, and the next sweep keeps it.
+func (h *holding) drop(c *copies) bool {
+	if c == nil || !c.open {
+		return true
+	}
+	c.gone = true
+	ctx, cancel := h.t.afterwards()
+	defer cancel()
+	err := h.t.g.quarantine.Drop(ctx, c.id)
+	h.t.g.trouble.set("quarantine", err)
+	if err != nil {
+		h.t.failed("drop "+c.id, err)
+		return false
+	}
+	c.open = false
+	return true
+}
+
+// undelivered keeps the copies of group n that were refused after others had been taken. all
+// says that they are the whole group; of a part a new item is made.
+func (h *holding) undelivered(n int, left []int, all bool) {
+	c := h.spare[n]
+	if c == nil || !all {
+		h.drop(c)
+		ctx, cancel := h.t.afterwards()
+		defer cancel()
+		var err error
+		if c, err = h.put(ctx, left, undelivered); err != nil {
+			h.t.failed("UNDELIVERED and not held", err)
+			return
+		}
+	}
+	h.keep(c)
+	for _, i := range left {
+		r := h.rcpts[i]
+		r.did, r.held, r.note = rules.Quarantine, c.id, undelivered
+	}
+	h.t.g.log.Error("undelivered: the internal server refused some copies after it had taken others",
+		"id", h.t.env.ID, "held", c.id)
+}
+
+// settle closes what is open, also when a panic passes: with an answer of 250 it is kept, else
+// dropped.
+func (h *holding) settle() {
+	all := []*copies{h.main}
+	for _, c := range h.spare {
+		all = append(all, c)
+	}
+	for _, c := range all {
+		if c != nil && !c.gone && (h.accepted || h.t.taken != nil) {
+			h.keep(c)
+		} else {
+			h.drop(c)
+		}
+	}
+}
+
+// afterwards is a context for what must be tried once the reply is certain, whoever has gone.
+func (t *transaction) afterwards() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(t.ctx), settleLimit)
+}

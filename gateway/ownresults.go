@@ -1,0 +1,150 @@
+package gateway
+
+import (
+	"mime"
+	"strings"
+
+	"postern/mail"
+)
+
+// A forged Authentication-Results field is one that a reader behind us could take for ours. Who
+// writes one chooses the spelling, so whatever any reader might read as our name counts, and
+// what cannot be read at all counts when our name is in it.
+
+// removes reports whether a field that came with the message is taken off (A-40): results in
+// our name (or all of them), and fields of our own.
+func (c *Config) removes(f *mail.Field) bool {
+	name := bareName(f)
+	if len(name) > 10 && strings.EqualFold(name[:10], "X-Postern-") {
+		return true
+	}
+	return strings.EqualFold(name, "Authentication-Results") && (c.StripAuthResults || ownResults(string(f.Value()), c.Hostname))
+}
+
+// bareName is the name of a field without blanks, folds, controls and 8-bit bytes, which some
+// reader may skip.
+func bareName(f *mail.Field) string {
+	name := f.Name
+	for i := 0; i < len(name); i++ {
+		if name[i] <= ' ' || name[i] >= 0x7f {
+			return strings.Map(func(r rune) rune {
+				if r <= ' ' || r >= 0x7f {
+					return -1
+				}
+				return r
+			}, name)
+		}
+	}
+	return name
+}
+
+// ownResults reports whether the unfolded value of an Authentication-Results field has our
+// authserv-id.
+func ownResults(value, host string) bool {
+	if namesUs(value, host) {
+		return true
+	}
+	if !strings.Contains(value, "=?") {
+		return false
+	}
+	var d mime.WordDecoder
+	plain, err := d.DecodeHeader(value)
+	return err != nil || namesUs(plain, host)
+}
+
+// namesUs reads the authserv-id as RFC 8601 2.2 has it, and more leniently.
+func namesUs(value, host string) bool {
+	id, all, ok := servID(value)
+	if sameHost(id, host) || sameHost(all, host) {
+		return true
+	}
+	if ok && id != "" {
+		return false
+	}
+	return strings.Contains(strings.ToLower(value), strings.ToLower(host))
+}
+
+func sameHost(s, host string) bool {
+	s = strings.TrimSuffix(s, ".")
+	if strings.EqualFold(s, host) {
+		return true
+	}
+	a, err := mail.ParseDomain(s)
+	if err != nil {
+		return false
+	}
+	b, err := mail.ParseDomain(host)
+	return err == nil && a == b
+}
+
+// servID gives what stands before the first semicolon: its first word, and all of it with the
+// blanks and comments between taken out. ok is false when a comment or a quote does not end, or
+// a word is neither token nor quoted.
+func servID(v string) (first, all string, ok bool) {
+	var words []string
+	var word strings.Builder
+	flush := func() {
+		if word.Len() > 0 {
+			words = append(words, word.String())
+			word.Reset()
+		}
+	}
+	ok = true
+scan:
+	for i := 0; i < len(v); {
+		switch c := v[i]; {
+		case c == ';':
+			break scan
+		case c == '(':
+			if i = skipComment(v, i); i < 0 {
+				ok = false
+				break scan
+			}
+			flush()
+		case c == '"':
+			end := i + 1
+			for end < len(v) && v[end] != '"' {
+				if v[end] == '\\' && end+1 < len(v) {
+					end++
+				}
+				word.WriteByte(v[end])
+				end++
+			}
+			if end >= len(v) {
+				ok = false
+				break scan
+			}
+			i = end + 1
+		case c <= ' ' || c == 0x7f:
+			flush()
+			i++
+		default:
+			ok = ok && c != '\\' && c != ')'
+			word.WriteByte(c)
+			i++
+		}
+	}
+	flush()
+	if len(words) == 0 {
+		return "", "", ok
+	}
+	return words[0], strings.Join(words, ""), ok
+}
+
+// skipComment gives the place behind the comment that opens at i; -1 when it never closes.
+func skipComment(v string, i int) int {
+	depth := 0
+	for ; i < len(v); i++ {
+		switch v[i] {
+		case '\\':
+			i++
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return -1
+}

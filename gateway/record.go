@@ -1,0 +1,245 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"time"
+
+	"postern/filters"
+	"postern/journal"
+	"postern/mail"
+	"postern/rules"
+)
+
+// Bounds of what one entry holds.
+const (
+	maxSteps      = 100
+	maxRcptFacts  = 20 // recipients whose own facts are kept
+	maxHeaderText = 300
+)
+
+// note adds an event to the trace.
+func (t *transaction) note(what, why string) {
+	if len(t.steps) < maxSteps {
+		t.steps = append(t.steps, journal.Step{At: time.Since(t.began), What: what, Why: bounded(why, 500)})
+	}
+}
+
+// record writes the journal entry. Nothing depends on it any more: a failure is logged and shows
+// in Healthy.
+func (t *transaction) record(reply *mail.Reply) {
+	defer func() {
+		if v := recover(); v != nil {
+			t.panicked(v)
+		}
+	}()
+	if t.recorded {
+		return
+	}
+	ctx, cancel := t.afterwards()
+	defer cancel()
+	t.recorded = true
+	err := t.g.journal.Record(ctx, t.entry(reply))
+	t.g.trouble.set("journal", err)
+	if err != nil {
+		t.g.log.Error("journal", "id", t.env.ID, "error", err)
+	}
+}
+
+// underWay is the result of an entry that was made durable before the transaction's end; the
+// final one has the same id and replaces it.
+const underWay = "under way"
+
+// recordDiscard makes the only trace of discarded copies durable. When nothing else is to be
+// done it is the entry of the transaction.
+func (t *transaction) recordDiscard(ctx context.Context, all bool) error {
+	e := t.entry(accepted(t.env.ID))
+	if !all {
+		e.Result = underWay
+	}
+	err := t.g.journal.RecordDurably(ctx, e)
+	t.g.trouble.set("journal", err)
+	if err != nil {
+		return fmt.Errorf("record %s: %w", t.env.ID, err)
+	}
+	t.recorded = all
+	return nil
+}
+
+// entry tells all of the transaction, as it stands.
+func (t *transaction) entry(reply *mail.Reply) *journal.Entry {
+	e := &journal.Entry{ID: t.env.ID, Received: t.env.Received, Policy: t.policy.version, Envelope: t.env,
+		Steps: t.steps, Took: time.Since(t.began)}
+	s := t.summary()
+	e.Subject, e.From, e.MessageID = s.subject, s.from, s.messageID
+	if t.body != nil {
+		e.Size = t.body.Size()
+	}
+	if reply != nil {
+		e.Reply = *reply
+	}
+	var walk json.RawMessage
+	for _, r := range t.rcpts {
+		if walk == nil || t.policy.perRecipient { // else one walk was for all
+			walk = steps(r.verdict.Steps)
+		}
+		o := r.outcome(reply, t.result == abandoned)
+		if r.decided {
+			o.Rules = walk
+		}
+		e.Outcomes = append(e.Outcomes, o)
+	}
+	e.Result = t.sum()
+	t.gathered(e)
+	return e
+}
+
+func steps(list []rules.Step) json.RawMessage {
+	if len(list) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// outcome tells what became of one recipient. reply is the message's, nil when there was none.
+func (r *recipient) outcome(reply *mail.Reply, gone bool) journal.Outcome {
+	v := &r.verdict
+	said := reply
+	if r.refused != nil {
+		said = r.refused
+	}
+	if r.refused == nil && gone {
+		r.did, said = rules.None, nil
+	} else if said != nil && !said.OK() && r.did != rules.Reject && r.did != rules.Defer {
+		r.did = rules.Reject
+		if said.Temporary() {
+			r.did = rules.Defer
+		}
+	}
+	o := journal.Outcome{Recipient: r.to.Address, Rule: v.Rule, Class: v.Class, Because: bounded(v.Because, 500),
+		Score: v.Score, Held: r.held}
+	if r.did != rules.None {
+		o.Do = r.did.String()
+	}
+	if r.decided && v.Do != r.did {
+		o.Verdict = v.Do.String()
+	}
+	if r.note == undelivered {
+		o.Class = undelivered
+	} else if r.note != "" {
+		o.Because = bounded(joined(o.Because, r.note), 500)
+	}
+	if said != nil {
+		o.Reply = said.String()
+	}
+	if r.upstream != nil {
+		o.Upstream = mail.Printable(r.upstream.String(), maxText)
+	}
+	if r.did == rules.Deliver {
+		for _, x := range v.Effects {
+			o.Effects = append(o.Effects, bounded(fmt.Sprintf("%s%q", x.Name, x.Args), 200))
+		}
+	}
+	return o
+}
+
+func joined(because, note string) string {
+	if because == "" {
+		return note
+	}
+	return because + " (" + note + ")"
+}
+
+// The results of a transaction in one word.
+const abandoned = "abandoned"
+
+// sum gives the result in one word: of the recipients that were accepted, if any.
+func (t *transaction) sum() string {
+	words := map[rules.Disposition]string{rules.None: abandoned, rules.Deliver: "delivered", rules.Quarantine: "held",
+		rules.Reject: "refused", rules.Defer: "deferred", rules.Discard: "discarded"}
+	result := ""
+	for _, r := range t.rcpts {
+		if r.refused != nil && len(t.env.Recipients) > 0 {
+			continue
+		}
+		switch word := words[r.did]; {
+		case result == "":
+			result = word
+		case result != word && len(t.env.Recipients) == 0:
+			result = words[rules.Defer] // some may be tried again
+		case result != word:
+			return "mixed"
+		}
+	}
+	if result == "" {
+		return abandoned
+	}
+	return result
+}
+
+// gathered adds facts and timings of all filters. What was stopped has no facts.
+func (t *transaction) gathered(e *journal.Entry) {
+	e.Facts = map[string]json.RawMessage{}
+	scopes := []*filters.Scope{t.c.scope, t.scope}
+	for i, r := range t.rcpts {
+		if r.scope != t.scope && i < maxRcptFacts {
+			scopes = append(scopes, r.scope)
+		}
+	}
+	for _, s := range scopes {
+		for _, res := range s.Results() {
+			tm := journal.Timing{Name: res.Name, State: "done", Began: res.Began.Sub(t.began), Took: res.Took}
+			switch {
+			case !res.Done || errors.Is(res.Err, context.Canceled) || errors.Is(res.Err, errDecided) || errors.Is(res.Err, errOver) || t.gone != nil && errors.Is(res.Err, t.gone):
+				tm.State = "cancelled"
+			case res.Timeout:
+				tm.State = "timed out"
+			case res.Err != nil:
+				tm.State = "failed"
+			}
+			if res.Err != nil {
+				tm.Error = bounded(res.Err.Error(), 500)
+			}
+			e.Filters = append(e.Filters, tm)
+			if _, there := e.Facts[res.Name]; there || tm.State == "cancelled" {
+				continue
+			}
+			if b, err := json.Marshal(res.Facts); err == nil {
+				e.Facts[res.Name] = b
+			} else {
+				t.g.log.Error("facts are no JSON", "filter", res.Name, "error", err)
+			}
+		}
+	}
+}
+
+// A summary is what people know a message by.
+type summary struct{ subject, from, messageID string }
+
+// summary reads it from the header, leniently and bounded.
+func (t *transaction) summary() summary {
+	if t.header == nil {
+		return summary{}
+	}
+	return summary{headerText(t.header, "Subject"), headerText(t.header, "From"), headerText(t.header, "Message-ID")}
+}
+
+func headerText(h *mail.Header, name string) string {
+	f := h.Get(name)
+	if f == nil {
+		return ""
+	}
+	raw := bounded(f.Value(), 4*maxHeaderText)
+	d := mime.WordDecoder{}
+	if text, err := d.DecodeHeader(raw); err == nil {
+		raw = text
+	}
+	return bounded(raw, maxHeaderText)
+}

@@ -1,0 +1,588 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"postern/filters"
+	"postern/journal"
+	"postern/mail"
+	"postern/rules"
+)
+
+// This file is the way of one message, from top to bottom: newTransaction (MAIL), rcpt, ready
+// (DATA), data (receive, inspect, judge, dispose), finish.
+
+// A transaction is one message's way: a fresh value for each MAIL, thrown away whole.
+type transaction struct {
+	g      *Gateway
+	c      *conversation
+	policy *Policy
+	plan   *schedule
+	ctx    context.Context // the client's being there
+	cancel context.CancelCauseFunc
+	work   context.Context // the filters'
+	stop   context.CancelCauseFunc
+	env    mail.Envelope // Recipients: those accepted
+	began  time.Time
+	scope  *filters.Scope
+
+	rcpts   []*recipient // each RCPT that was answered, once
+	byAddr  map[mail.Address]*recipient
+	general *rules.Verdict // for all, when no rule looks at the recipient
+	routes  map[string]*route
+
+	body    *mail.Body
+	header  *mail.Header
+	content maphash.Hash // of the body's bytes
+	taken   *mail.Reply  // the internal server's first 2xx: from then on the answer is 250
+	steps   []journal.Step
+
+	mu   sync.Mutex
+	busy bool  // a command is at work
+	over bool  // finished
+	gone error // why it was abandoned while busy
+
+	result   string
+	recorded bool
+}
+
+// A recipient is one RCPT and what became of its copy.
+type recipient struct {
+	to      mail.RcptTo
+	scope   *filters.Scope // what is known for it; the message's when no rule looks at the recipient
+	route   string
+	verdict rules.Verdict
+	decided bool
+	refused *mail.Reply // at RCPT
+
+	did      rules.Disposition // what was done in the end
+	reply    *mail.Reply
+	upstream *mail.Reply // what the internal server said
+	held     string
+	note     string
+}
+
+// A route is our transaction with one internal server.
+type route struct {
+	delivery Delivery
+	failed   *mail.Reply // why there is none
+}
+
+// rcptWait bounds what RCPT waits for facts, upstreamWait what it waits for the internal server,
+// stampWait what a decided message waits for results to be stamped, settleLimit what it takes to
+// settle the quarantine and the journal once the reply is certain.
+const (
+	rcptWait     = 10 * time.Second
+	upstreamWait = 60 * time.Second
+	stampWait    = 30 * time.Second
+	settleLimit  = 15 * time.Second
+)
+
+func newTransaction(c *conversation, from mail.Address, o mail.Options) *transaction {
+	g := c.g
+	t := &transaction{g: g, c: c, policy: c.policy, plan: c.plan, began: time.Now(), scope: filters.NewScope(c.scope)}
+	t.ctx, t.cancel = context.WithCancelCause(c.ctx)
+	t.work, t.stop = context.WithCancelCause(t.ctx)
+	now := g.now()
+	t.env = mail.Envelope{ID: g.ids.next(now), Received: now, Client: c.client, Sender: from, Options: o}
+	t.scope.Start(t.work, t.plan.eager[mail.Sender], t.input(nil))
+	return t
+}
+
+// input is what filters may look at now.
+func (t *transaction) input(r *recipient) filters.Input {
+	in := filters.Input{Envelope: t.env, Body: t.body}
+	if r != nil {
+		in.Recipient = r.to.Address
+	}
+	return in
+}
+
+// rcpt answers RCPT TO: nil accepts.
+func (t *transaction) rcpt(to mail.RcptTo) (reply *mail.Reply) {
+	if !t.enter() {
+		return replyClosing
+	}
+	defer t.leave()
+	if r := t.byAddr[to.Address]; r != nil { // twice the same: one copy, the first answer
+		return r.refused
+	}
+	if most := t.g.cfg.Limits.Recipients; most > 0 && (len(t.env.Recipients) >= most || len(t.rcpts) >= 2*most) {
+		return replyTooMany
+	}
+	r := &recipient{to: to, scope: t.scope}
+	defer func() {
+		if v := recover(); v != nil {
+			reply = t.panicked(v)
+		}
+		t.admit(r, reply)
+	}()
+	if reply := t.g.serves(to); reply != nil {
+		return reply
+	}
+	if t.policy.perRecipient {
+		r.scope = filters.NewScope(t.scope)
+		r.scope.Start(t.work, t.plan.eager[mail.Recipient], t.input(r))
+	}
+	if reply := t.foresee(r); reply != nil {
+		return reply
+	}
+	if r.decided && r.verdict.Do == rules.Discard {
+		return nil
+	}
+	return t.offer(r)
+}
+
+// serves says whether we take mail for the address at all.
+func (g *Gateway) serves(to mail.RcptTo) *mail.Reply {
+	switch {
+	case !g.cfg.Domains.Contains(to.Address.Domain):
+		return replyNotOurs
+	case strings.ContainsAny(to.Address.Local, "@%!"): // routes of old: some server behind may follow them
+		return replyAmbiguousTo
+	case to.Address.NeedsUTF8() && !g.extensions().UTF8:
+		return replyNoUTF8
+	case (to.Notify != "" || to.ORcpt != "") && !g.extensions().DSN:
+		return replyNoParameter
+	}
+	return nil
+}
+
+// foresee decides before the data, when what is known or under way is enough, and refuses then.
+func (t *transaction) foresee(r *recipient) *mail.Reply {
+	ctx, cancel := context.WithTimeout(t.ctx, rcptWait)
+	defer cancel()
+	if err := t.decide(ctx, r, mail.Recipient); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return t.failed("decide at RCPT", err)
+	}
+	if r.decided && (r.verdict.Do == rules.Reject || r.verdict.Do == rules.Defer) {
+		return refusal(&r.verdict, t.env.ID)
+	}
+	if t.g.cfg.Split {
+		for _, first := range t.rcpts {
+			if first.refused == nil && first.verdict.Do != r.verdict.Do {
+				return replySplit
+			}
+		}
+	}
+	return nil
+}
+
+// offer asks the internal server whether it takes the recipient, and passes its answer on.
+func (t *transaction) offer(r *recipient) *mail.Reply {
+	ctx, cancel := context.WithTimeout(t.ctx, upstreamWait)
+	defer cancel()
+	r.route = t.g.upstream.Route(r.to.Address)
+	way := t.routes[r.route]
+	if way == nil {
+		way = &route{}
+		if t.routes == nil {
+			t.routes = map[string]*route{}
+		}
+		t.routes[r.route] = way
+		var err error
+		if way.delivery, err = t.g.upstream.Begin(ctx, r.route, t.env); err != nil {
+			way.failed = t.neighbour("internal server", err, replyUnreachable)
+		}
+	}
+	if way.failed != nil {
+		return way.failed
+	}
+	if err := way.delivery.Rcpt(ctx, r.to); err != nil {
+		return t.neighbour("internal server: RCPT", err, replyUnreachable)
+	}
+	return nil
+}
+
+// neighbour makes a reply of the internal server's refusal, or other of its failure.
+func (t *transaction) neighbour(what string, err error, other *mail.Reply) *mail.Reply {
+	t.note(what, err.Error())
+	if r := (*mail.Reply)(nil); errors.As(err, &r) {
+		return safeReply(err)
+	}
+	t.g.log.Warn(what, "id", t.env.ID, "error", err)
+	return other
+}
+
+// admit enters the recipient with its answer.
+func (t *transaction) admit(r *recipient, reply *mail.Reply) {
+	if t.byAddr == nil {
+		t.byAddr = map[mail.Address]*recipient{}
+	}
+	t.byAddr[r.to.Address] = r
+	t.rcpts = append(t.rcpts, r)
+	if r.refused = reply; reply == nil {
+		t.env.Recipients = append(t.env.Recipients, r.to)
+		return
+	}
+	r.did, r.reply = rules.Reject, reply
+	if reply.Temporary() {
+		r.did = rules.Defer
+	}
+}
+
+// ready answers DATA before 354: nil goes on.
+func (t *transaction) ready() *mail.Reply {
+	reply := replyNoRecipient
+	for _, r := range t.rcpts {
+		switch {
+		case r.refused == nil:
+			return nil
+		case r.refused.Temporary():
+			reply = replyAllDeferred
+		case reply == replyNoRecipient:
+			reply = replyAllRefused
+		}
+	}
+	return reply
+}
+
+// accepted lists the recipients that will have a copy.
+func (t *transaction) accepted() []*recipient {
+	list := make([]*recipient, 0, len(t.rcpts))
+	for _, r := range t.rcpts {
+		if r.refused == nil {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// data takes the message and brings it to its end. There is always a reply, and the transaction
+// is over.
+func (t *transaction) data(u upload) (reply *mail.Reply) {
+	if !t.enter() {
+		return replyClosing
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			reply = t.panicked(v)
+		}
+		t.finish(reply)
+	}()
+	rcpts := t.accepted()
+	t.body = t.g.spool.New()
+	if undecided(rcpts) {
+		t.scope.Start(t.work, t.plan.eager[mail.Data], t.input(nil))
+	}
+	if r := t.receive(u); r != nil {
+		return r
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(t.ctx), t.g.cfg.Limits.Decide, errDeadline)
+	defer cancel()
+	if r := t.inspect(u); r != nil {
+		return r
+	}
+	print, known := t.print()
+	if known && t.g.resends.has(print, t.g.now()) {
+		return t.again(rcpts)
+	}
+	if r := t.judge(ctx, rcpts); r != nil {
+		return r
+	}
+	if cause := context.Cause(t.ctx); cause != nil { // until here the client's leaving counts, from here it does not
+		return t.lost(cause)
+	}
+	reply = t.dispose(ctx, rcpts)
+	if known && delivered(rcpts) {
+		t.c.delivered(print)
+	}
+	return reply
+}
+
+// delivered reports whether the internal server has taken all copies.
+func delivered(rcpts []*recipient) bool {
+	for _, r := range rcpts {
+		if r.did != rules.Deliver {
+			return false
+		}
+	}
+	return true
+}
+
+// errDeadline ends the wait for facts or for the internal server.
+var errDeadline = fmt.Errorf("took too long: %w", context.DeadlineExceeded)
+
+func undecided(rcpts []*recipient) bool {
+	for _, r := range rcpts {
+		if !r.decided {
+			return true
+		}
+	}
+	return false
+}
+
+// receive spools the upload. What cannot be kept is read to its end all the same, so that the
+// client gets its answer.
+func (t *transaction) receive(u upload) *mail.Reply {
+	t.content.SetSeed(t.g.seed)
+	var full error
+	for {
+		p, err := u.Next()
+		if err == io.EOF {
+			break
+		}
+		if err == nil && t.ctx.Err() != nil {
+			err = context.Cause(t.ctx)
+		}
+		if err != nil {
+			t.body.Finish(err)
+			if errors.Is(err, errTooBig) {
+				return replyTooBig
+			}
+			return t.lost(err)
+		}
+		if full != nil {
+			continue
+		}
+		t.content.Write(p)
+		if _, full = t.body.Write(p); full != nil {
+			t.body.Finish(full)
+		}
+	}
+	if full != nil {
+		t.failed("spool the message", full)
+		return replyFull
+	}
+	t.body.Finish(nil)
+	t.note("received", "")
+	return nil
+}
+
+// lost is the end of an upload, or of a client, that went away.
+func (t *transaction) lost(cause error) *mail.Reply {
+	t.result = abandoned
+	t.note("abandoned", cause.Error())
+	return replyBroken
+}
+
+// inspect refuses what can be relayed in no case.
+func (t *transaction) inspect(u upload) *mail.Reply {
+	h, err := t.body.Header()
+	if err != nil {
+		return t.failed("read the header", err)
+	}
+	t.header = h
+	cr, lf, nul := u.Flaws()
+	switch {
+	case cr, lf && t.g.cfg.BareNewline != "normalize":
+		return replyBareNewline
+	case nul && !t.g.cfg.AllowNUL:
+		return replyNUL
+	}
+	if looping(h, t.g.cfg.Hostname, t.g.cfg.Limits.Hops) {
+		return replyLoop
+	}
+	return nil
+}
+
+// again answers for a message that the internal server took already, though our client did not
+// learn it.
+func (t *transaction) again(rcpts []*recipient) *mail.Reply {
+	t.note("sent again", "it was delivered, but the connection broke before the reply was read")
+	for _, r := range rcpts {
+		r.did, r.note = rules.Deliver, "delivered before"
+	}
+	return accepted(t.env.ID)
+}
+
+// judge finds the verdict for each recipient, waiting for exactly what it needs.
+func (t *transaction) judge(ctx context.Context, rcpts []*recipient) *mail.Reply {
+	deliver := false
+	for _, r := range rcpts {
+		if err := t.decide(ctx, r, mail.Data); err != nil {
+			if cause := context.Cause(t.ctx); cause != nil {
+				return t.lost(cause)
+			}
+			if errors.Is(err, errDeadline) {
+				t.note("gave up", err.Error())
+				return replyTooSlow
+			}
+			return t.failed("decide", err)
+		}
+		deliver = deliver || r.verdict.Do == rules.Deliver
+	}
+	t.note("decided", "")
+	if deliver {
+		stamp, cancel := context.WithTimeout(ctx, stampWait)
+		for _, name := range t.policy.stamped {
+			_ = t.scope.Wait(stamp, name) // what has not come is not stamped
+		}
+		cancel()
+	}
+	t.stop(errDecided)
+	return nil
+}
+
+// decide walks the rules for one recipient until they decide or wait for what cannot be known
+// yet. A fact that was not started is worth no wait; a lazy filter is started when the walk
+// cannot go on without it.
+func (t *transaction) decide(ctx context.Context, r *recipient, now mail.Stage) error {
+	if !t.policy.perRecipient && t.general != nil {
+		r.verdict, r.decided = *t.general, true
+	}
+	for !r.decided {
+		v, waiting := t.policy.rules.Decide(view{t.policy, r.scope})
+		if len(waiting) == 0 {
+			if t.ctx.Err() != nil {
+				return context.Cause(t.ctx) // filters were stopped: what they left is no ground for a verdict
+			}
+			r.verdict, r.decided = v, true
+			if !t.policy.perRecipient {
+				t.general = &r.verdict
+			}
+			return nil
+		}
+		if running := t.running(r.scope, waiting); len(running) > 0 {
+			for _, name := range running {
+				if err := t.await(ctx, r.scope, name); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if !t.startLazy(r, waiting, now) {
+			if now == mail.Data {
+				return fmt.Errorf("rules wait for %s, which nothing provides", strings.Join(waiting, ", "))
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+func (t *transaction) running(s *filters.Scope, names []string) (running []string) {
+	for _, name := range names {
+		if _, _, known := s.Lookup(name); !known && s.Started(name) {
+			running = append(running, name)
+		}
+	}
+	return running
+}
+
+// await waits for a fact, as long as the client is there and ctx allows.
+func (t *transaction) await(ctx context.Context, s *filters.Scope, name string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })
+	defer stop()
+	return s.Wait(ctx, name)
+}
+
+// startLazy starts what was named and can be started now, and says whether that was anything.
+func (t *transaction) startLazy(r *recipient, names []string, now mail.Stage) bool {
+	started := false
+	for _, f := range t.plan.named(names, now) {
+		if r.scope.Started(f.Name) {
+			continue
+		}
+		s, ctx, in := t.scope, t.work, t.input(r)
+		switch f.Stage {
+		case mail.Connect:
+			s, ctx = t.c.scope, t.c.ctx
+		case mail.Recipient:
+			s = r.scope
+		}
+		s.Start(ctx, []filters.Filter{f}, in)
+		t.note("started", f.Name)
+		started = true
+	}
+	return started
+}
+
+// enter begins a command; false when the transaction is over. leave ends it.
+func (t *transaction) enter() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over || t.gone != nil {
+		return false
+	}
+	t.busy = true
+	return true
+}
+
+func (t *transaction) leave() {
+	t.mu.Lock()
+	t.busy = false
+	gone := t.gone
+	t.mu.Unlock()
+	if gone != nil {
+		t.abandon(gone)
+	}
+}
+
+// abandon ends a transaction that came to no end of its own: RSET, QUIT, EHLO, a cut line. It
+// may be called at any time, from any goroutine, and again; while data is at work, that ends it.
+func (t *transaction) abandon(cause error) {
+	t.mu.Lock()
+	if t.over {
+		t.mu.Unlock()
+		return
+	}
+	t.gone = cmp.Or(cause, errOver)
+	busy := t.busy
+	t.mu.Unlock()
+	t.cancel(t.gone)
+	if !busy {
+		t.result = abandoned
+		t.note("abandoned", t.gone.Error())
+		t.finish(t.ready())
+	}
+}
+
+// finish frees what the transaction holds and writes its journal entry, once.
+func (t *transaction) finish(reply *mail.Reply) {
+	t.mu.Lock()
+	if t.over {
+		t.mu.Unlock()
+		return
+	}
+	t.over, t.busy = true, false
+	t.mu.Unlock()
+	t.stop(errOver)
+	t.cancel(errOver)
+	for _, way := range t.routes {
+		if way.delivery != nil {
+			if err := way.delivery.Close(); err != nil {
+				t.note("internal server: close", err.Error())
+			}
+		}
+	}
+	scopes := []*filters.Scope{t.scope}
+	for _, r := range t.rcpts {
+		if r.scope != t.scope {
+			scopes = append(scopes, r.scope)
+		}
+	}
+	t.g.join(scopes...)
+	t.record(reply)
+	if t.body != nil {
+		t.body.Close()
+	}
+}
+
+// failed is a fault of ours: logged with its cause, answered without.
+func (t *transaction) failed(what string, err error) *mail.Reply {
+	t.note(what, err.Error())
+	t.g.log.Error(what, "id", t.env.ID, "error", err)
+	return replyLater
+}
+
+// panicked turns a panic into an answer: what the internal server has taken stays taken.
+func (t *transaction) panicked(v any) *mail.Reply {
+	t.note("panic", fmt.Sprint(v))
+	t.g.log.Error("panic", "id", t.env.ID, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
+	if t.taken != nil {
+		return t.taken
+	}
+	return replyLater
+}
