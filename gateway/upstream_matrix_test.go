@@ -447,3 +447,60 @@ func TestMatrix_ReconnectsOnlyOnce(t *testing.T) {
 		t.Errorf("error %v, %d connections", err, s.connections())
 	}
 }
+
+func TestMatrix_UnsolicitedReplyOverTLS(t *testing.T) {
+	conf, _ := upCertificate(t, "sink.test")
+	for name, c := range map[string]struct {
+		on    func(c *upSinkConn, step, _ string) bool
+		fails bool // the first message; else a new connection for the second
+	}{
+		"with another in one segment": {on: func(c *upSinkConn, step, _ string) bool {
+			if step == "dot" && c.n == 1 { // two records
+				c.s.set(func() { c.s.mails = append(c.s.mails, c.cur) })
+				c.say("250 Ok")
+				c.say("250 surprise")
+			}
+			return step == "dot" && c.n == 1
+		}},
+		"instead of the dot's": {fails: true, on: func(c *upSinkConn, step, _ string) bool {
+			if step == "body" && c.n == 1 {
+				c.say("354 Go on")
+				c.say("250 queued")
+			}
+			return step == "body" && c.n == 1
+		}},
+		"close_notify": {on: func(c *upSinkConn, step, _ string) bool {
+			if step == "dot" && c.n == 1 {
+				c.s.set(func() { c.s.mails = append(c.s.mails, c.cur) })
+				c.say("250 Ok")
+				c.Close()
+			}
+			return step == "dot" && c.n == 1
+		}},
+	} {
+		s := newUpSink(t, c.on)
+		s.set(func() { s.tls = conf; s.ehlo = append([]string{"STARTTLS"}, allKeywords...) })
+		up := serversFor(t, func(c *ServerConfig) { c.TLS, c.TLSInsecure = TLSRequire, true }, s.addr)
+		replies, _, err := deliver(t.Context(), up, upEnvelope(), upBlocks(upText), upRcpt("b"))
+		if (err != nil) != c.fails || errors.Is(err, ErrAmbiguous) {
+			t.Errorf("%s: %v %v", name, replies, err)
+		}
+		if hosts := up.groups[DefaultGroup].hosts; len(hosts[0].idle) > 0 {
+			waitNotQuiet(t, hosts[0].idle[0])
+		}
+		mustDeliver(t, up, upRcpt("b"))
+		if n := s.connections(); n != 2 {
+			t.Errorf("%s: %d connections, want a new one", name, n)
+		}
+	}
+}
+
+// waitNotQuiet waits until what was said has arrived.
+func waitNotQuiet(t *testing.T, l *link) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); l.quiet(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing arrives")
+		}
+	}
+}
