@@ -84,6 +84,7 @@ var goType = regexp.MustCompile(`\b[a-z]+\.[A-Za-z]+Facts\b`)
 func tidy(msg string) string {
 	msg, _, _ = strings.Cut(msg, "\n")
 	msg = strings.TrimPrefix(msg, "compilation failed: ")
+	msg = strings.ReplaceAll(msg, "unexpected token EOF", "the expression ends too early")
 	msg = goType.ReplaceAllString(msg, "a group of facts")
 	if r := []rune(msg); len(r) > 200 {
 		msg = string(r[:200]) + "…"

@@ -120,6 +120,9 @@ func (g *guard) call(n *ast.CallNode, depth int) {
 }
 
 func (g *guard) builtin(n *ast.BuiltinNode) {
+	if f, ok := g.c.functions[n.Name]; !ok || f.call != nil {
+		g.fail(n, "%s cannot be used in rules", n.Name)
+	}
 	if n.Name != "date" && n.Name != "duration" {
 		return
 	}
@@ -253,5 +256,5 @@ func children(n ast.Node) []ast.Node {
 	return present
 }
 
-// brackets refuses what nests so deeply that the parser's own recursion could hurt.
+// brackets tells whether s nests less deeply than could hurt the parser's recursion.
 func brackets(s string) bool { return strings.Count(s, "(")+strings.Count(s, "[") <= maxDepth }

@@ -48,6 +48,9 @@ type callText struct {
 	args []scalar
 }
 
+// unusual is said of parts of YAML that have one thing stand for another.
+const unusual = "anchors, aliases, tags and merge keys are not used in rule files"
+
 // A reader turns one file into rules. It notes every mistake and goes on.
 type reader struct {
 	file       *text
@@ -149,7 +152,7 @@ func parseYAML(s string) (root ast.Node, err error) {
 			root, err = nil, fmt.Errorf("the YAML parser gave up: %v", v)
 		}
 	}()
-	f, err := parser.ParseBytes([]byte(s), 0)
+	f, err := parser.ParseBytes([]byte(s), 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +176,8 @@ func (r *reader) syntax(err error) *Error {
 	var ye yaml.Error
 	if errors.As(err, &ye) && ye.GetToken() != nil {
 		p := ye.GetToken().Position
-		return r.file.fault(place{p.Line, p.Column}, "YAML: "+ye.GetMessage(), "")
+		return r.file.fault(place{p.Line, p.Column}, "YAML: "+ye.GetMessage(),
+			"put a value with quotes, colons or # in it into quotes as a whole, or on its own lines below >-")
 	}
 	msg, _, _ := strings.Cut(err.Error(), "\n")
 	return r.file.fault(place{1, 1}, "YAML: "+msg, "")
@@ -195,6 +199,9 @@ func (r *reader) fields(n ast.Node, what string, known ...string) []field {
 		pairs = n.Values
 	case *ast.MappingValueNode:
 		pairs = []*ast.MappingValueNode{n}
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		r.fail(n, unusual, "")
+		return nil
 	default:
 		r.fail(n, what+" is a list of keys with values", "")
 		return nil
@@ -204,7 +211,7 @@ func (r *reader) fields(n ast.Node, what string, known ...string) []field {
 	for _, p := range pairs {
 		key, ok := p.Key.(*ast.StringNode)
 		if !ok {
-			r.fail(p.Key, "anchors, aliases, tags and merge keys are not used in rule files", "")
+			r.fail(p.Key, unusual, "")
 			continue
 		}
 		if known != nil && !contains(known, key.Value) {
@@ -245,8 +252,13 @@ func (r *reader) list(f field) []ast.Node {
 
 func (r *reader) scalar(f field) (scalar, bool) {
 	s, ok := newScalar(r.file, f.node)
-	if !ok {
-		r.fail(f.node, fmt.Sprintf("%q is a single value", f.key), "")
+	switch f.node.(type) {
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		r.fail(f.node, unusual, "")
+	default:
+		if !ok {
+			r.fail(f.node, fmt.Sprintf("%q is a single value", f.key), "")
+		}
 	}
 	return s, ok
 }
@@ -263,7 +275,7 @@ func (r *reader) rule(n ast.Node) ruleText {
 	var out ruleText
 	p := n.GetToken().Position
 	out.at = scalar{file: r.file, places: []place{{p.Line, p.Column}}}
-	had := make(map[string]bool)
+	had, before := make(map[string]bool), len(*r.errs)
 	for _, f := range r.fields(n, "a rule", "name", "when", "class", "do", "because", "reply", "effects",
 		"score", "shadow", "from", "until") {
 		had[f.key] = true
@@ -277,9 +289,17 @@ func (r *reader) rule(n ast.Node) ruleText {
 		}
 		r.setRule(&out, f.key, s)
 	}
-	if len(n.String()) == 0 {
-		return out
+	if out.class == "" {
+		out.class = "policy"
 	}
+	if len(*r.errs) == before { // else a key may only be misspelled
+		r.complete(&out, had)
+	}
+	return out
+}
+
+// complete looks for what is missing in a rule, and for keys that do not go together.
+func (r *reader) complete(out *ruleText, had map[string]bool) {
 	for _, key := range []string{"name", "when"} {
 		if !had[key] {
 			r.add(out.at.fault(0, fmt.Sprintf("a rule needs %q", key), ""))
@@ -296,10 +316,6 @@ func (r *reader) rule(n ast.Node) ruleText {
 	if !out.from.IsZero() && !out.until.IsZero() && !out.from.Before(out.until) {
 		r.add(out.at.fault(0, "until is not after from", ""))
 	}
-	if out.class == "" {
-		out.class = "policy"
-	}
-	return out
 }
 
 // setRule stores one plain value of a rule.

@@ -35,7 +35,7 @@ type Expect struct {
 // test reads one entry of tests.
 func (r *reader) test(n ast.Node) Test {
 	p := n.GetToken().Position
-	t := Test{File: r.file.name, Line: p.Line}
+	t, before := Test{File: r.file.name, Line: p.Line}, len(*r.errs)
 	for _, f := range r.fields(n, "a test", "name", "message", "facts", "expect") {
 		switch f.key {
 		case "facts":
@@ -52,6 +52,9 @@ func (r *reader) test(n ast.Node) Test {
 		}
 	}
 	at := place{p.Line, p.Column}
+	if len(*r.errs) > before {
+		return t
+	}
 	if t.Name == "" {
 		r.add(r.file.fault(at, "a test needs a name", ""))
 	}
@@ -151,7 +154,7 @@ func (r *reader) value(n ast.Node, depth int) any {
 		}
 		return out
 	}
-	r.fail(n, "anchors, aliases, tags and merge keys are not used in rule files", "")
+	r.fail(n, unusual, "")
 	return nil
 }
 

@@ -1,0 +1,143 @@
+package rules
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func whenRule(expr string) []Source {
+	return []Source{{"t.yaml", []byte("rules:\n  - name: a\n    do: discard\n    when: |\n      " + strings.ReplaceAll(expr, "\n", "\n      ") + "\n")}}
+}
+
+// TestF10_NoExpressionCanRunAway: each of these would cost seconds or gigabytes, or kill the
+// process, in the expression language as it comes.
+func TestF10_NoExpressionCanRunAway(t *testing.T) {
+	for name, expr := range map[string]string{
+		"string growth":     `reduce(1..28, #acc + #acc, "aaaa") == ""`,
+		"loops":             `let r = 1..400; all(r, all(r, all(r, true)))`,
+		"loops of facts":    `all(content.headers["a"], all(content.headers["b"], all(content.headers["c"], true)))`,
+		"many loops":        strings.TrimSuffix(strings.Repeat(`all(content.defects, all(content.defects, true)) and `, 6), " and "),
+		"deep brackets":     strings.Repeat("(", 4000) + "true" + strings.Repeat(")", 4000),
+		"deep not":          strings.Repeat("!", 8000) + "true",
+		"long":              `"` + strings.Repeat("a", 9000) + `" == ""`,
+		"many nodes":        strings.Repeat("true and ", 600) + "true",
+		"long regexp":       `content.subject matches "` + strings.Repeat("a", 1001) + `"`,
+		"big regexp":        `content.subject matches "(a{1000}){1}(b{1000}){1}c{1000}"`,
+		"dynamic regexp":    `content.subject matches ("a" + content.subject)`,
+		"range of facts":    `any(1..message.size, true)`,
+		"long range":        `any(1..1000, true)`,
+		"concatenation":     strings.Repeat("content.subject + ", 17) + `"" == ""`,
+		"doubling":          `let a = content.subject + "x"; a == ""`,
+		"power":             `2 ** message.size > 1`,
+		"long glob":         `glob(content.subject, "` + strings.Repeat("*a", 101) + `")`,
+		"replace":           `len(content.subject | replace("", "aaaaaaaaa")) > 0`,
+		"map":               `len(map(content.defects, # + #)) > 1`,
+		"fromJSON":          `fromJSON(content.subject) == 1`,
+		"whole environment": `$env | keys() | len() > 0`,
+	} {
+		_, err := Compile(whenRule(expr), testOptions())
+		if err == nil {
+			t.Errorf("%s: compiled", name)
+		} else if len(err.Error()) > 1000 {
+			t.Errorf("%s: the message has %d bytes", name, len(err.Error()))
+		}
+	}
+}
+
+// TestC20_YAMLCannotRunAway: nesting and length are refused before the parser sees them.
+func TestC20_YAMLCannotRunAway(t *testing.T) {
+	for name, s := range map[string]string{
+		"brackets": strings.Repeat("[", 100000), "braces": strings.Repeat("{a: ", 100000), "dashes": strings.Repeat("- ", 100000),
+		"anchors": strings.Repeat("&a ", 100000), "long file": strings.Repeat("# x\n", 1<<19), "control": "rules: \x00", "no UTF-8": "rules: \xff",
+		"laughs": "a: &a [x, x]\nb: &b [*a, *a]\nrules: *b\n",
+	} {
+		_, err := Compile([]Source{{"t.yaml", []byte(s)}}, testOptions())
+		if err == nil {
+			t.Errorf("%s: compiled", name)
+		} else if len(err.Error()) > 1000 {
+			t.Errorf("%s: the message has %d bytes", name, len(err.Error()))
+		}
+	}
+}
+
+// FuzzRuleFile: whatever a rule file holds, Compile ends, with errors that have a place in
+// that file, or with a policy that decides.
+func FuzzRuleFile(f *testing.F) {
+	files, _ := filepath.Glob("../testdata/rules/*.yaml")
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(b))
+	}
+	f.Add(string(builtin))
+	o := testOptions()
+	o.Files = listFiles()
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := Compile([]Source{{"t.yaml", []byte(s)}}, o)
+		if err != nil {
+			checkErrors(t, err, s)
+			return
+		}
+		decideAll(t, p)
+	})
+}
+
+// FuzzExpression: the same for one expression, as a condition and in a sentence.
+func FuzzExpression(f *testing.F) {
+	for _, s := range leafPool {
+		f.Add(s)
+	}
+	for _, fn := range Functions() {
+		f.Add(fn.Example)
+	}
+	f.Add(`let d = domainOf(sender.address); any(content.from, .domain == d)`)
+	f.Add(`content.from | filter(.name != "") | len() > 1 ? spf.result == "x" : not clamav.infected`)
+	o := testOptions()
+	o.Files = listFiles()
+	f.Fuzz(func(t *testing.T, s string) {
+		src := whenRule(s)[0]
+		src.Text = append(src.Text, "    because: |\n      {{"+strings.ReplaceAll(s, "\n", "\n      ")+"}}\n"...)
+		p, err := Compile([]Source{src}, o)
+		if err != nil {
+			checkErrors(t, err, string(src.Text))
+			return
+		}
+		decideAll(t, p)
+	})
+}
+
+func checkErrors(t *testing.T, err error, text string) {
+	t.Helper()
+	list, ok := err.(Errors)
+	if !ok || len(list) == 0 {
+		t.Fatalf("%T %v", err, err)
+	}
+	lines := strings.Count(text, "\n") + 2
+	for _, e := range list {
+		if e.Line < 1 || e.Line > lines || e.Column < 1 || e.Msg == "" {
+			t.Errorf("no place: %+v", e)
+		}
+	}
+}
+
+// decideAll decides with everything known and with everything failed.
+func decideAll(t *testing.T, p *Policy) {
+	t.Helper()
+	broken := factMap{}
+	for name := range testVocabulary() {
+		broken[name] = errTest
+	}
+	for _, facts := range []factMap{factMap{}.all(), broken, clean()} {
+		v, waiting := p.Decide(facts)
+		if waiting != nil || v.Do == None || v.Because == "" && v.Do != None && v.Rule == "" {
+			t.Fatalf("%+v %v", v, waiting)
+		}
+		if len(v.Because) > maxSentence {
+			t.Fatalf("%d bytes: %s", len(v.Because), v.Because)
+		}
+	}
+}
