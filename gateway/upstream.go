@@ -38,6 +38,7 @@ type ServerConfig struct {
 	TLSRoots    *x509.CertPool // whom to trust; nil is the system's
 	TLSInsecure bool           // with require: take any certificate (tls_verify: false)
 	XForward    bool           // tell the client's address and name when XFORWARD is offered
+	MaxOpen     int            // from so many on, connections that wait for an upload are taken over; 0 is 40
 	MaxIdle     int            // connections kept open for each address; 0 is 20, negative is none
 	Idle        time.Duration  // how long one is kept; 0 is 30 s
 	Down        time.Duration  // how long a broken address is tried last; 0 is 30 s
@@ -118,6 +119,7 @@ func newServerGroup(s *Servers, name string, c ServerConfig) (*serverGroup, erro
 	}
 	c.Idle = cmp.Or(c.Idle, 30*time.Second)
 	c.Down = cmp.Or(c.Down, 30*time.Second)
+	c.MaxOpen = cmp.Or(c.MaxOpen, 40)
 	c.MaxIdle = cmp.Or(c.MaxIdle, 20)
 	t := &c.Timeouts
 	t.Connect = cmp.Or(t.Connect, 10*time.Second)

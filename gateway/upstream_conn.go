@@ -35,6 +35,7 @@ type link struct {
 	used     bool // a transaction was begun on it: a server may have closed it meanwhile
 	dirty    bool // MAIL was said since the last end of a transaction
 	broken   bool
+	closed   bool
 }
 
 // errLinkDied is wrapped when the connection was closed, with or without 421: another
@@ -54,6 +55,7 @@ func openLink(ctx context.Context, h *serverHost, mode TLSMode) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.open.Add(1)
 	l := &link{host: h, sock: sock, conn: sock, r: bufio.NewReaderSize(sock, maxReplyLine)}
 	if sc, ok := sock.(syscall.Conn); ok {
 		l.raw, _ = sc.SyscallConn()
@@ -385,7 +387,11 @@ func (l *link) quit() {
 
 func (l *link) close() {
 	l.broken = true
-	_ = l.sock.Close()
+	if !l.closed {
+		l.closed = true
+		l.host.open.Add(-1)
+		_ = l.sock.Close()
+	}
 }
 
 // data sends the message after 354 and waits for the reply to its end. Before the end

@@ -16,6 +16,7 @@ type delivery struct {
 	group   *serverGroup
 	env     mail.Envelope
 	link    *link         // nil when there is none
+	parked  *serverHost   // where others may take link over, between two calls
 	refused *mail.Reply   // to MAIL: it holds for all recipients
 	open    bool          // MAIL was accepted on link
 	have    []mail.RcptTo // accepted on link
@@ -26,9 +27,11 @@ func (d *delivery) Rcpt(ctx context.Context, to mail.RcptTo) error {
 	if d.refused != nil {
 		return d.refused
 	}
-	refusal, err := d.rcpt(ctx, to)
+	d.resume()
+	defer d.pause()
+	refusal, err := d.rcpt(ctx, to, false)
 	if d.again(ctx, err) {
-		refusal, err = d.rcpt(ctx, to)
+		refusal, err = d.rcpt(ctx, to, true)
 	}
 	switch {
 	case err != nil:
@@ -40,8 +43,8 @@ func (d *delivery) Rcpt(ctx context.Context, to mail.RcptTo) error {
 	return nil
 }
 
-func (d *delivery) rcpt(ctx context.Context, to mail.RcptTo) (*mail.Reply, error) {
-	if err := d.connect(ctx); err != nil {
+func (d *delivery) rcpt(ctx context.Context, to mail.RcptTo, fresh bool) (*mail.Reply, error) {
+	if err := d.connect(ctx, fresh); err != nil {
 		return nil, err
 	}
 	if r := d.link.lacksFor(&to); r != nil {
@@ -69,12 +72,28 @@ func (d *delivery) rcpt(ctx context.Context, to mail.RcptTo) (*mail.Reply, error
 	return nil, nil
 }
 
-// connect makes sure that there is a connection that knows what the envelope needs.
-func (d *delivery) connect(ctx context.Context) error {
+// pause lets others have the connection while the client is heard; resume ends that.
+func (d *delivery) pause() {
+	if d.link != nil && !d.link.broken {
+		d.parked = d.link.host
+		d.parked.park(d)
+	}
+}
+
+func (d *delivery) resume() {
+	if d.parked != nil && !d.parked.claim(d) {
+		d.link, d.open, d.have = nil, false, nil
+	}
+	d.parked = nil
+}
+
+// connect makes sure that there is a connection that knows what the envelope needs; a
+// fresh one after one that looked good was not.
+func (d *delivery) connect(ctx context.Context, fresh bool) error {
 	if d.link != nil {
 		return nil
 	}
-	l, err := d.group.connection(ctx, true)
+	l, err := d.group.connection(ctx, fresh)
 	if err != nil {
 		return err
 	}
@@ -140,9 +159,10 @@ func (d *delivery) Send(ctx context.Context, to []mail.RcptTo, size int64, src S
 	if d.refused != nil {
 		return sameReply(d.refused, len(to)), nil
 	}
-	refusals, err := d.ready(ctx, to, size)
+	d.resume()
+	refusals, err := d.ready(ctx, to, size, false)
 	if d.again(ctx, err) {
-		refusals, err = d.ready(ctx, to, size)
+		refusals, err = d.ready(ctx, to, size, true)
 	}
 	if err != nil || refusals != nil {
 		return refusals, err
@@ -159,11 +179,11 @@ func (d *delivery) Send(ctx context.Context, to []mail.RcptTo, size int64, src S
 
 // ready brings the connection to the 354 for these recipients, or returns their
 // refusals.
-func (d *delivery) ready(ctx context.Context, to []mail.RcptTo, size int64) ([]mail.Reply, error) {
+func (d *delivery) ready(ctx context.Context, to []mail.RcptTo, size int64, fresh bool) ([]mail.Reply, error) {
 	if d.link != nil && !d.link.quiet() {
 		d.drop()
 	}
-	if err := d.connect(ctx); err != nil {
+	if err := d.connect(ctx, fresh); err != nil {
 		if r, ok := err.(*mail.Reply); ok {
 			return sameReply(r, len(to)), nil
 		}
@@ -232,6 +252,7 @@ func refusedOne(to []mail.RcptTo, i int, r *mail.Reply) []mail.Reply {
 
 // Close gives the connection back, or closes it when it is in an unknown state.
 func (d *delivery) Close() error {
+	d.resume()
 	if d.link != nil {
 		d.link.host.put(d.link)
 		d.link = nil

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/mail"
@@ -26,9 +28,11 @@ type serverHost struct {
 	network string
 	addr    string
 	tls     *tls.Config
+	open    atomic.Int32 // connections, idle and in use
 
 	mu     sync.Mutex
-	idle   []*link // the last used at the end
+	idle   []*link     // the last used at the end
+	parked []*delivery // between two calls, with a connection that can be taken over; the oldest first
 	sweep  *time.Timer
 	closed bool
 	ext    *mail.Extensions // nil until it answered once
@@ -124,24 +128,56 @@ func (h *serverHost) setDown(err error) {
 	}
 }
 
-// take gives an idle connection that is still good, or nil.
+// take gives an idle connection that is still good, or nil. When many are open it takes
+// over one whose delivery waits for its client: mail servers limit the connections of
+// one client (Postfix: 50), and slow uploads must not use them up.
 func (h *serverHost) take() *link {
 	for {
-		h.mu.Lock()
-		n := len(h.idle) - 1
-		if n < 0 {
-			h.mu.Unlock()
+		l := h.pick()
+		if l == nil {
 			return nil
 		}
-		l := h.idle[n]
-		h.idle[n] = nil
-		h.idle = h.idle[:n]
-		h.mu.Unlock()
 		if h.group.now().Sub(l.since) < h.group.cfg.Idle && l.quiet() {
 			return l
 		}
 		l.close()
 	}
+}
+
+func (h *serverHost) pick() *link {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n := len(h.idle) - 1; n >= 0 {
+		l := h.idle[n]
+		h.idle[n] = nil
+		h.idle = h.idle[:n]
+		return l
+	}
+	if len(h.parked) == 0 || int(h.open.Load()) < h.group.cfg.MaxOpen {
+		return nil
+	}
+	l := h.parked[0].link
+	h.parked = slices.Delete(h.parked, 0, 1)
+	return l
+}
+
+// park lets others take over the connection of d until it claims it.
+func (h *serverHost) park(d *delivery) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d.link.since = h.group.now()
+	h.parked = append(h.parked, d)
+}
+
+// claim ends park; false when the connection was taken over.
+func (h *serverHost) claim(d *delivery) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := slices.Index(h.parked, d)
+	if i >= 0 {
+		h.parked = slices.Delete(h.parked, i, i+1)
+	}
+	return i >= 0
 }
 
 // put keeps a connection for later, or closes it.
