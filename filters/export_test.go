@@ -3,6 +3,7 @@ package filters
 import (
 	"context"
 	"net/netip"
+	"time"
 )
 
 // What tests outside of the package need, since the fake zone imports it.
@@ -22,3 +23,6 @@ func CheckSPF(ctx context.Context, r Resolver, ip netip.Addr, helo, local, sende
 func NewDKIM(c DKIMConfig, r Resolver) Filter { return dkim(c, r) }
 
 func NewDMARC(c DMARCConfig, r Resolver) Filter { return dmarc(c, r) }
+
+// SetNow replaces the clock of a resolver's cache and outage watch.
+func (d *DNS) SetNow(now func() time.Time) { d.now = now }
