@@ -2,6 +2,8 @@ package filters
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rsa"
 	"reflect"
 	"regexp"
 	"strings"
@@ -108,6 +110,11 @@ func FuzzDKIMKey(f *testing.F) {
 		}
 		if k.rsa != nil && (k.bits < minRSABits || k.bits > maxRSABits) || k.ed != nil && k.bits != 256 {
 			t.Errorf("%q: %d bits", txt, k.bits)
+		}
+		if k.rsa != nil { // whatever it is, it is refused and not fatal
+			if rsa.VerifyPKCS1v15(k.rsa, crypto.SHA256, make([]byte, 32), make([]byte, k.rsa.Size())) == nil {
+				t.Errorf("%q verifies zeros", txt)
+			}
 		}
 		if !usable || len(txt) > maxKeyText-20 || strings.Contains(txt, "qq") || strings.Count(txt, ";") > 50 {
 			return

@@ -14,6 +14,7 @@ import (
 // Limits of one signature (RFC 6376 6.1: verifiers may bound their work).
 const (
 	maxSignedNames   = 100
+	maxSignedText    = 4096 // bytes of h=
 	maxSignatureText = 2048 // base64 characters: 8,192 bits take 1,368
 	maxClockDrift    = 300  // seconds that t= may lie ahead of us
 )
@@ -162,6 +163,9 @@ func (s *dkimSignature) readSigned(tags []dkimTag) dkimFault {
 	h := findTag(tags, "h")
 	if h == nil {
 		return dkimFault{}
+	}
+	if len(h.value) > maxSignedText {
+		return dkimFault{dkimPolicy, "h= is too long"}
 	}
 	names := strings.ToLower(string(stripFolds(h.value)))
 	s.facts.Signed = make([]string, 0, min(maxSignedNames, 1+strings.Count(names, ":")))

@@ -204,9 +204,8 @@ func (v *dkimVerifier) verifyHeader(ctx context.Context, x headerIndex, s *dkimS
 // key looks a key up.
 func (v *dkimVerifier) key(ctx context.Context, name string) (*dkimKey, dkimFault) {
 	txts, err := v.resolver.TXT(ctx, name)
-	var dns *DNSError
 	switch {
-	case errors.As(err, &dns) && dns.NotFound, err == nil && len(txts) == 0:
+	case err != nil && isNotFound(err), err == nil && len(txts) == 0:
 		return nil, permerror("no key")
 	case err != nil:
 		return nil, dkimFault{dkimTemperror, "key cannot be looked up now"}
@@ -214,6 +213,11 @@ func (v *dkimVerifier) key(ctx context.Context, name string) (*dkimKey, dkimFaul
 		return nil, permerror("more than one key record")
 	}
 	return v.keys.get(txts[0]), dkimFault{}
+}
+
+func isNotFound(err error) bool {
+	var dns *DNSError
+	return errors.As(err, &dns) && dns.NotFound
 }
 
 // hashBody reads the body to its end and hashes it once in each form that a signature wants.
@@ -293,10 +297,11 @@ func summary(sigs []*dkimSignature) DKIMFacts {
 			f.Domains = append(f.Domains, s.facts.Domain)
 		}
 	}
-	listed := slices.Clone(sigs)
-	slices.SortStableFunc(listed, func(a, b *dkimSignature) int { return weight(b.facts.Result) - weight(a.facts.Result) })
-	for _, s := range listed[:min(len(listed), maxListed)] {
-		f.Signatures = append(f.Signatures, s.facts)
+	// Those that pass must not fall off the end of the list.
+	slices.SortStableFunc(sigs, func(a, b *dkimSignature) int { return weight(b.facts.Result) - weight(a.facts.Result) })
+	f.Signatures = make([]DKIMSignature, min(len(sigs), maxListed))
+	for i := range f.Signatures {
+		f.Signatures[i] = sigs[i].facts
 	}
 	return f
 }
