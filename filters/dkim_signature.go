@@ -109,12 +109,6 @@ func (s *dkimSignature) readNames(tags []dkimTag) dkimFault {
 	return dkimFault{}
 }
 
-// tagDomain gives a domain in canonical form; an address literal is none.
-func tagDomain(text string) (string, bool) {
-	d, err := mail.ParseDomain(text)
-	return d, err == nil && d[0] != '[' && utf8.ValidString(text)
-}
-
 func (s *dkimSignature) readAlgorithm(tags []dkimTag) dkimFault {
 	header, body, both := strings.Cut(tagValue(tags, "c", "simple"), "/")
 	s.relaxedHeader, s.relaxedBody = header == "relaxed", body == "relaxed"
@@ -190,20 +184,6 @@ func (s *dkimSignature) readSigned(tags []dkimTag) dkimFault {
 	return fault
 }
 
-// stripFolds returns b without line endings.
-func stripFolds(b []byte) []byte {
-	if bytes.IndexByte(b, '\n') < 0 {
-		return b
-	}
-	out := make([]byte, 0, len(b))
-	for _, c := range b {
-		if c != '\r' && c != '\n' {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
 func isFieldName(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] <= ' ' || s[i] >= 0x7f {
@@ -230,26 +210,6 @@ func (s *dkimSignature) readIdentity(tags []dkimTag) dkimFault {
 	}
 	s.idDomain, s.facts.Identity = d, text[:at+1]+d
 	return dkimFault{}
-}
-
-// unquotePrintable undoes dkim-quoted-printable (RFC 6376 2.11). An "=" that is no escape
-// stays: it is only shown.
-func unquotePrintable(b []byte) []byte {
-	if bytes.IndexByte(b, '=') < 0 {
-		return b
-	}
-	out := make([]byte, 0, len(b))
-	for i := 0; i < len(b); i++ {
-		if b[i] == '=' && i+2 < len(b) {
-			if c, err := hex.DecodeString(string(b[i+1 : i+3])); err == nil {
-				out = append(out, c[0])
-				i += 2
-				continue
-			}
-		}
-		out = append(out, b[i])
-	}
-	return out
 }
 
 // readLimit reads l=, which lets anybody append to a signed message: never a pass.
@@ -289,21 +249,4 @@ func (s *dkimSignature) readTimes(tags []dkimTag, now int64) dkimFault {
 		return dkimFault{dkimFail, "signature has expired"}
 	}
 	return dkimFault{}
-}
-
-// tagNumber reads 1 to digits decimal digits; what is beyond 10^18 counts as that.
-func tagNumber(b []byte, digits int) (int, bool) {
-	if len(b) == 0 || len(b) > digits {
-		return 0, false
-	}
-	n := 0
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		if n = n*10 + int(c-'0'); n > 1e17 {
-			n = 1e17
-		}
-	}
-	return n, true
 }

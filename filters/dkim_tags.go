@@ -3,6 +3,10 @@ package filters
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
+	"unicode/utf8"
+
+	"postern/mail"
 )
 
 // A dkimFault is why a signature cannot pass. The zero fault means nothing is wrong.
@@ -131,4 +135,61 @@ func decodeTag64(text []byte) ([]byte, bool) {
 	}
 	n, err := base64.RawStdEncoding.Decode(text, text)
 	return text[:n], err == nil && n > 0
+}
+
+// stripFolds returns b without line endings.
+func stripFolds(b []byte) []byte {
+	if bytes.IndexByte(b, '\n') < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	for _, c := range b {
+		if c != '\r' && c != '\n' {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// unquotePrintable undoes dkim-quoted-printable (RFC 6376 2.11). An "=" that is no escape
+// stays: it is only shown.
+func unquotePrintable(b []byte) []byte {
+	if bytes.IndexByte(b, '=') < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if b[i] == '=' && i+2 < len(b) {
+			if c, err := hex.DecodeString(string(b[i+1 : i+3])); err == nil {
+				out = append(out, c[0])
+				i += 2
+				continue
+			}
+		}
+		out = append(out, b[i])
+	}
+	return out
+}
+
+// tagDomain gives a domain in canonical form; an address literal is none.
+func tagDomain(text string) (string, bool) {
+	d, err := mail.ParseDomain(text)
+	return d, err == nil && d[0] != '[' && utf8.ValidString(text)
+}
+
+// tagNumber reads 1 to digits decimal digits; what is beyond 10^18 counts as that.
+func tagNumber(b []byte, digits int) (int, bool) {
+	if len(b) == 0 || len(b) > digits {
+		return 0, false
+	}
+	n := 0
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		if n = n*10 + int(c-'0'); n > 1e17 {
+			n = 1e17
+		}
+	}
+	return n, true
 }
