@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
@@ -29,19 +30,24 @@ func isAtext(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(atext, c) >= 0
 }
 
+// maxText bounds what is looked at: a mailbox of 254 bytes, each byte of its local
+// part escaped, with room for U-labels.
+const maxText = 1024
+
 // ParseAddress parses a Mailbox as RFC 5321 4.1.2 and RFC 6531 3.3 define it,
-// without the angle brackets. Source routes, an empty or missing domain and
-// anything else that two readers might read in two ways are refused. allowUTF8
-// admits UTF-8 in the local part and U-labels in the domain.
+// without the angle brackets. Source routes, an empty local part, an empty or
+// missing domain and anything else that two readers might read in two ways are
+// refused. allowUTF8 admits UTF-8 in the local part and U-labels in the domain.
 func ParseAddress(s string, allowUTF8 bool) (Address, error) {
-	if len(s) > 254+64 || !utf8.ValidString(s) {
+	if len(s) > maxText {
 		return Address{}, ErrSyntax
 	}
-	if !allowUTF8 {
-		for i := 0; i < len(s); i++ {
-			if s[i] >= 0x80 {
-				return Address{}, ErrNonASCII
-			}
+	if !isASCII(s) {
+		if !utf8.ValidString(s) || strings.ContainsFunc(s, ambiguous) {
+			return Address{}, ErrSyntax
+		}
+		if !allowUTF8 {
+			return Address{}, ErrNonASCII
 		}
 	}
 	local, rest, err := parseLocal(s)
@@ -65,7 +71,22 @@ func ParseAddress(s string, allowUTF8 bool) (Address, error) {
 	return a, nil
 }
 
-// parseLocal reads a Local-part at the start of s.
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// ambiguous reports whether r is a control or separator beyond ASCII, or would be an
+// '@', '%' or '!' to a server that normalizes (NFKC) what it routes by.
+func ambiguous(r rune) bool {
+	return r >= 0x80 && (unicode.IsControl(r) || unicode.IsSpace(r) || strings.ContainsRune("\u2028\u2029\ufeff\uff20\ufe6b\uff05\ufe6a\uff01\ufe57\ufe15\u203c\u2048\u2049\ufffd", r))
+}
+
+// parseLocal reads a Local-part at the start of s, and stops behind it.
 func parseLocal(s string) (local, rest string, err error) {
 	if s == "" {
 		return "", "", ErrSyntax
@@ -124,22 +145,16 @@ func ParseDomain(s string) (string, error) {
 	if s[0] == '[' {
 		return parseLiteral(s)
 	}
-	ascii := true
-	for i := 0; i < len(s); i++ {
-		if s[i] >= 0x80 {
-			ascii = false
-			break
-		}
-	}
 	d := s
-	if !ascii {
+	if !isASCII(s) {
 		var err error
 		if d, err = domainProfile.ToASCII(s); err != nil {
 			return "", ErrSyntax
 		}
 	}
 	d = strings.ToLower(d)
-	if !isHostname(d) {
+	// "192.0.2.1" is no domain (RFC 3696 2), and some would take it for an address.
+	if !isHostname(d) || strings.Trim(d[strings.LastIndexByte(d, '.')+1:], "0123456789") == "" {
 		return "", ErrSyntax
 	}
 	return d, nil
