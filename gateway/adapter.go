@@ -149,7 +149,10 @@ func (a *adapter) reply(r *mail.Reply) {
 		r = &mail.Reply{Code: 451, Enhanced: [3]int{4, 3, 0}, Text: "Try again later"}
 	}
 	a.w.say(replyLine(r))
-	if r.Code/100 == 5 {
+	switch {
+	case r.Code == 421: // RFC 5321 3.8: it closes the channel
+		a.w.die(errHungUp)
+	case r.Code/100 == 5:
 		a.w.fault()
 	}
 }

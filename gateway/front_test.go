@@ -262,6 +262,10 @@ func (f *testFront) raw(t testing.TB) *testClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	return newTestClient(t, c)
+}
+
+func newTestClient(t testing.TB, c net.Conn) *testClient {
 	return &testClient{t, c, bufio.NewReader(c)}
 }
 

@@ -105,10 +105,7 @@ func (f *front) serve(ctx context.Context, l net.Listener) error {
 	defer cutAll(errStopping)
 	s := &listening{front: f, base: base, wires: map[*wire]struct{}{}}
 	s.inner = &handOver{addr: l.Addr(), ch: make(chan *adapter), closed: make(chan struct{})}
-	server := smtp.NewServer(backend{})
-	server.Domain = f.cfg.Hostname
-	server.MaxLineLength = 0 // lines are the wire's; so are sizes and deadlines, which are off unless set
-	server.ErrorLog = smtpLog{f.log}
+	server := f.engine()
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -128,6 +125,15 @@ func (f *front) serve(ctx context.Context, l net.Listener) error {
 		return nil
 	}
 	return fmt.Errorf("accept: %w", err)
+}
+
+// engine is go-smtp with all of its own limits off: lines, sizes and deadlines are the wire's.
+func (f *front) engine() *smtp.Server {
+	server := smtp.NewServer(backend{})
+	server.Domain = f.cfg.Hostname
+	server.MaxLineLength = 0
+	server.ErrorLog = smtpLog{f.log}
+	return server
 }
 
 // stop ends all wires: first gently, after the grace time by force.

@@ -31,11 +31,12 @@ type deal interface {
 	abandon(cause error)
 }
 
-// Why a transaction was abandoned by a command.
+// More reasons why a transaction was abandoned.
 var (
-	errReset = errors.New("client reset the transaction")
-	errQuit  = errors.New("client quit")
-	errPanic = errors.New("internal error")
+	errReset  = errors.New("client reset the transaction")
+	errQuit   = errors.New("client quit")
+	errPanic  = errors.New("internal error")
+	errHungUp = errors.New("server hung up")
 )
 
 // backend and session are go-smtp's way to us. What was said is taken from the adapter,

@@ -215,6 +215,7 @@ func TestParameters(t *testing.T) {
 		{"MAIL FROM:<a@x.test> ENVID=a+2b", "501 5.5.4", "555 5.5.4"},
 		{"MAIL FROM:<a@x.test> ENVID=" + strings.Repeat("x", 101), "501 5.5.4", "555 5.5.4"},
 		{"MAIL FROM:<a@x.test> SIZE=1 size=1", "501 5.5.4", "501 5.5.4"},
+		{"MAIL FROM:<a@127.0.0.1>", "553 5.1.7", "553 5.1.7"},
 		{"MAIL FROM:<a@x.test> AUTH=<>", "555 5.5.4", "555 5.5.4"},
 		{"MAIL FROM:<a@x.test> FOO", "555 5.5.4", "555 5.5.4"},
 		{"MAIL FROM:<a@x.test>SIZE=1", "501 5.5.4", "501 5.5.4"},
@@ -347,7 +348,8 @@ func TestReadyIsAsked(t *testing.T) {
 	x.want("250", "250", "451 4.3.0 Later", "250")
 	f.onBegin = func(mail.Address, mail.Options) *mail.Reply { return reply(421, [3]int{4, 7, 0}, "Not you") }
 	x.send("RSET\r\nMAIL FROM:<c@x.test>\r\nRCPT TO:<b@y.test>\r\n")
-	x.want("250", "421 4.7.0 Not you", "503")
+	x.want("250", "421 4.7.0 Not you")
+	x.eof()
 	if strings.Contains(f.log(), "data") {
 		t.Error(f.log())
 	}
