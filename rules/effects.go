@@ -17,7 +17,7 @@ type EffectSpec struct {
 // maxEffects bounds the effects of one rule.
 const maxEffects = 20
 
-var effectsKey = regexp.MustCompile(`(?m)^[^#\n]*?\beffects:[ \t]*\[`)
+var effectsKey = regexp.MustCompile(`(?m)^(?:[ \t]*(?:-[ \t]+)?|[^#\n]*?[{,][ \t]*)effects:[ \t]*\[`)
 
 // mask replaces lists like [add_header("X", "Y")], which are no YAML, by a quoted string
 // of the same length, so that all other places stay true, and keeps what they said.

@@ -28,8 +28,9 @@ const scoreWord = "score"
 
 // tables are what functions look things up in; filled at load, then never changed.
 type tables struct {
-	networks map[string]netip.Prefix
-	lists    map[string]list
+	networks   map[string]netip.Prefix
+	lists      map[string]list
+	extensions map[string]map[string]struct{}
 }
 
 // A compiler holds what is needed while rules are compiled.

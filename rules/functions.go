@@ -47,6 +47,8 @@ func functions() []function {
 			`matchesAny("news@shop.example", "*@shop.example", "*@bank.example")`, "true"}, matchesAny, new(func(string, string, ...string) bool), 1, preparePattern},
 		{FunctionDoc{"hasWord", "hasWord(text, word) bool", "does the text have the word, whole and in any case?",
 			`hasWord("Your Invoice, please", "invoice")`, "true"}, hasWord, new(func(string, string) bool), 0, nil},
+		{FunctionDoc{"hasExtension", "hasExtension(name, extensions) bool", "does the file name end in one of the extensions, in any case? Dots and blanks behind it, which Windows drops, do not hide it",
+			`hasExtension("Invoice.pdf.EXE. ", "bat exe scr")`, "true"}, hasExtension, new(func(string, string) bool), 1, prepareExtensions},
 		{FunctionDoc{"inList", "inList(value, file) bool", "is the address or domain in a file of entries? user@example.org is one address, @example.org all of a domain, .example.org a domain and all below it; # begins a comment",
 			`inList("ann@mail.example.org", "partners.txt")`, "true"}, inList, new(func(string, string) bool), 1, prepareList},
 
@@ -209,6 +211,31 @@ func hasWord(_ *tables, args []any) (any, error) {
 // inWord: the utf8.RuneError at either end of a text is no letter.
 func inWord(r rune) bool {
 	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_')
+}
+
+func prepareExtensions(c *compiler, arg string) error {
+	set := make(map[string]struct{})
+	for ext := range strings.FieldsSeq(arg) {
+		if strings.ContainsAny(ext, ".,*") {
+			return fmt.Errorf("%q is no extension: write them without dots, with blanks between", ext)
+		}
+		set[strings.ToLower(ext)] = struct{}{}
+	}
+	c.extensions[arg] = set
+	return nil
+}
+
+// maxExtension is longer than any extension that something opens.
+const maxExtension = 64
+
+func hasExtension(t *tables, args []any) (any, error) {
+	name := strings.TrimRightFunc(args[0].(string), func(r rune) bool { return r == '.' || r <= ' ' || unicode.IsSpace(r) })
+	ext := name[strings.LastIndexByte(name, '.')+1:]
+	if len(ext) == len(name) || len(ext) > maxExtension {
+		return false, nil
+	}
+	_, ok := t.extensions[args[1].(string)][strings.ToLower(ext)]
+	return ok, nil
 }
 
 var errNoList = errors.New("the file is not loaded")

@@ -25,11 +25,10 @@ func newText(name, s string) *text {
 }
 
 func (t *text) fault(at place, msg, hint string) *Error {
-	e := &Error{File: t.name, Line: at.line, Column: at.col, Msg: msg, Hint: hint}
-	if at.line >= 1 && at.line <= len(t.lines) {
-		e.Snippet = snippet(t.lines[at.line-1], at.line, at.col)
-	}
-	return e
+	at.line = max(1, min(at.line, len(t.lines)))
+	line := t.lines[at.line-1]
+	at.col = max(1, min(at.col, len(line)+1))
+	return &Error{File: t.name, Line: at.line, Column: at.col, Msg: msg, Hint: hint, Snippet: snippet(line, at.line, at.col)}
 }
 
 // A scalar is one value of a rule file and where each of its characters stands there, so

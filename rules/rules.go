@@ -93,7 +93,7 @@ func Compile(files []Source, o Options) (*Policy, error) {
 		return nil, err
 	}
 	c := &compiler{o: o, names: o.Vocabulary.names(), index: make(map[string]int), hash: sha256.New()}
-	c.networks, c.lists = make(map[string]netip.Prefix), make(map[string]list)
+	c.tables = tables{make(map[string]netip.Prefix), make(map[string]list), make(map[string]map[string]struct{})}
 	for i, name := range c.names {
 		c.index[name] = i
 	}

@@ -50,7 +50,7 @@ func TestF10_NoExpressionCanRunAway(t *testing.T) {
 func TestC20_YAMLCannotRunAway(t *testing.T) {
 	for name, s := range map[string]string{
 		"brackets": strings.Repeat("[", 100000), "braces": strings.Repeat("{a: ", 100000), "dashes": strings.Repeat("- ", 100000),
-		"anchors": strings.Repeat("&a ", 100000), "long file": strings.Repeat("# x\n", 1<<19), "control": "rules: \x00", "no UTF-8": "rules: \xff",
+		"anchors": strings.Repeat("&a ", 100000), "long file": strings.Repeat("# x\n", 1<<19), "control": "rules: \x00", "carriage return": "rules: []\r# x", "no UTF-8": "rules: \xff",
 		"laughs": "a: &a [x, x]\nb: &b [*a, *a]\nrules: *b\n",
 	} {
 		_, err := Compile([]Source{{"t.yaml", []byte(s)}}, testOptions())
@@ -74,6 +74,7 @@ func FuzzRuleFile(f *testing.F) {
 		f.Add(string(b))
 	}
 	f.Add(string(builtin))
+	f.Add("rules:\n  - {name: a, when: 'a\r\r\r\rb'}\n  -") // line ends for the YAML parser, not for us
 	o := testOptions()
 	o.Files = listFiles()
 	f.Fuzz(func(t *testing.T, s string) {

@@ -131,7 +131,9 @@ func unfit(b []byte) (string, place) {
 			depth++
 		case (c == ']' || c == '}') && depth > 0:
 			depth--
-		case c == 0 || c < ' ' && c != '\t' && c != '\r':
+		case c == '\r' && (i+1 == len(b) || b[i+1] != '\n'): // YAML would see a line end there
+			return "a carriage return without a line feed", place{line, i - start + 1}
+		case c < ' ' && c != '\t' && c != '\r':
 			return "a control character", place{line, i - start + 1}
 		}
 		if i-start > maxLine || depth > maxDepth {
