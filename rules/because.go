@@ -17,6 +17,7 @@ import (
 const (
 	maxValue    = 200 // bytes of one value put in
 	maxSentence = 400
+	maxArgument = 900  // bytes of an argument of an effect: with its name, a field of one line
 	maxText     = 2000 // bytes of a template as written
 )
 
@@ -144,7 +145,7 @@ func show(v any) string {
 // render fills the template in. A fact that nobody knows is "unknown".
 func (e *evaluator) render(t template) string {
 	if len(t.parts) == 1 {
-		return cut(t.parts[0].text)
+		return t.parts[0].text
 	}
 	var b strings.Builder
 	for _, p := range t.parts {
@@ -163,18 +164,24 @@ func (e *evaluator) render(t template) string {
 			b.WriteString(show(v))
 		}
 	}
-	return cut(b.String())
+	return b.String()
 }
 
-// cut bounds a sentence, between characters, and joins its lines.
-func cut(s string) string {
+// sentence renders what people read: on one line, bounded.
+func (e *evaluator) sentence(t template) string {
+	s := e.render(t)
 	if strings.Contains(s, "  ") || strings.HasSuffix(s, " ") || strings.HasPrefix(s, " ") {
 		s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' }), " ")
 	}
-	if len(s) <= maxSentence {
+	return cut(s, maxSentence)
+}
+
+// cut bounds a text, between characters.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
 		return s
 	}
-	s = s[:maxSentence-len("…")]
+	s = s[:limit-len("…")]
 	for !utf8.ValidString(s) {
 		s = s[:len(s)-1]
 	}

@@ -60,6 +60,7 @@ func TestBuiltinPolicy(t *testing.T) {
 		{"js", attached("a.js"), Quarantine, "dangerous-attachment", "attachment", ""},
 		{"json", attached("a.json"), Deliver, "", "", ""},
 		{"real type", with(clean(), "content", contentFacts{Attachments: []attachment{{Name: "a.txt", RealType: "application/vnd.microsoft.portable-executable"}}}), Quarantine, "dangerous-attachment", "attachment", ""},
+		{"exe in a zip", with(clean(), "content", contentFacts{Attachments: []attachment{{Name: "a.zip", MemberExtensions: []string{"txt", "exe"}}}}), Quarantine, "dangerous-attachment", "attachment", ""},
 		{"gtube", with(clean(), "content", contentFacts{Gtube: true}), Quarantine, "gtube", "spam", ""},
 		{"virus", with(clean(), "clamav", clamavFacts{Infected: true, Signature: "Eicar\r\nX: y"}), Quarantine, "virus", "virus", "Eicar X: y"},
 		{"limits", with(clean(), "clamav", clamavFacts{Infected: true, Heuristic: "limits"}), Quarantine, "scan-limits", "policy", ""},

@@ -172,69 +172,6 @@ func says(b bool) status {
 	return saysFalse
 }
 
-// readable is saysTrue when all that a program reads is there, else why not. A failure
-// that no retry heals outweighs what is still missing; that outweighs a healable one.
-func (e *evaluator) readable(p *program) status {
-	st := saysTrue
-	for _, i := range p.reads {
-		k := e.look(i)
-		switch {
-		case !k.there:
-			st = pending
-		case k.err == nil:
-		case !e.p.defers[i]:
-			return failed
-		case st != pending:
-			st = deferred
-		}
-	}
-	for _, i := range p.errs {
-		if !e.look(i).there {
-			st = pending
-		}
-	}
-	return st
-}
-
-// look asks for a filter's facts, once a Decide.
-func (e *evaluator) look(i int) *known {
-	k := &e.known[i]
-	if k.asked {
-		return k
-	}
-	k.asked = true
-	k.value, k.err, k.there = e.facts.Lookup(e.p.names[i])
-	if !k.there {
-		return k
-	}
-	if zero := e.p.zero[i]; reflect.TypeOf(k.value) != reflect.TypeOf(zero) {
-		if k.err == nil {
-			k.err = fmt.Errorf("%s: facts are %T, not %T", e.p.names[i], k.value, zero)
-		}
-		k.value = withError(zero, k.err)
-	}
-	e.env[e.p.names[i]] = k.value
-	return k
-}
-
-// withError puts err's text into the error fact of zero facts.
-func withError(zero any, err error) any {
-	v := reflect.New(reflect.TypeOf(zero)).Elem()
-	for i := range v.NumField() {
-		if f := v.Type().Field(i); f.Tag.Get("expr") == "error" && f.Type.Kind() == reflect.String {
-			v.Field(i).SetString(err.Error())
-		}
-	}
-	return v.Interface()
-}
-
-func (e *evaluator) run(p *program) (any, error) {
-	if p.score {
-		e.env[scoreWord] = e.score
-	}
-	return e.vm.Run(p.vm, e.env)
-}
-
 // firstPending finds the first leaf, from the left, whose facts are missing and can matter.
 func (e *evaluator) firstPending(n *node) *leaf {
 	if n.op == opLeaf {
@@ -296,13 +233,13 @@ func (e *evaluator) verdict(i int) Verdict {
 		v.Because = fmt.Sprintf("rule %s could not be evaluated for this message", r.name)
 	default:
 		v.Do = r.do
-		v.Because = e.render(r.because)
+		v.Because = e.sentence(r.because)
 		if r.do == Deliver {
 			v.Class = ""
 		}
 		if r.reply != nil {
 			v.Reply = &mail.Reply{Code: r.reply.code, Enhanced: r.reply.enhanced,
-				Text: mail.Printable(e.render(r.reply.text), maxSentence)}
+				Text: mail.Printable(e.sentence(r.reply.text), maxSentence)}
 		}
 	}
 	return v
@@ -312,7 +249,7 @@ func (e *evaluator) effects(out []Effect, r *rule) []Effect {
 	for _, c := range r.effects {
 		args := make([]string, len(c.args))
 		for i, t := range c.args {
-			args[i] = e.render(t)
+			args[i] = cut(e.render(t), maxArgument)
 		}
 		out = append(out, Effect{Name: c.name, Args: args})
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
+	exprbuiltin "github.com/expr-lang/expr/builtin"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
 )
@@ -22,7 +23,7 @@ var (
 func (c *compiler) explain(tree *parser.Tree, fe *file.Error) (msg, hint string, at int) {
 	at = fe.From
 	if m := unknownName.FindStringSubmatch(fe.Message); m != nil {
-		if slices.Contains(c.o.hidden(), m[1]) {
+		if slices.Contains(exprbuiltin.Names, m[1]) {
 			return fmt.Sprintf("%s cannot be used in rules", m[1]), "", at
 		}
 		return fmt.Sprintf("unknown name %s", m[1]), c.propose(m[1]), at
@@ -37,12 +38,6 @@ func (c *compiler) explain(tree *parser.Tree, fe *file.Error) (msg, hint string,
 		}
 	}
 	return tidy(fe.Message), "", at
-}
-
-// hidden are functions of the expression language that rules cannot use.
-func (o Options) hidden() []string {
-	return []string{"now", "reduce", "map", "groupBy", "sortBy", "repeat", "replace", "join", "toJSON", "fromJSON", "find",
-		"sort", "concat", "flatten", "get", "keys", "values", "timezone"}
 }
 
 // propose looks for a name like word among facts and functions.

@@ -19,7 +19,7 @@ const (
 	maxRegexp  = 1000
 	maxInsts   = 2000 // instructions of a compiled regular expression
 	maxNesting = 2    // predicates in predicates
-	maxNested  = 4    // how many predicates may stand in another one
+	maxNested  = 3    // how many predicates may stand in another one
 	maxRange   = 100
 	maxConcat  = 16
 	maxMemory  = 100_000 // units of the expression language's own budget

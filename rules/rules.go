@@ -6,6 +6,7 @@
 package rules
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -66,25 +67,6 @@ type call struct {
 	args []template
 }
 
-// RuleInfo describes a rule for people.
-type RuleInfo struct {
-	Name    string      `json:"name"`
-	File    string      `json:"file"`
-	Line    int         `json:"line"`
-	When    string      `json:"when"`
-	Class   string      `json:"class"`
-	Do      Disposition `json:"do"`
-	Score   float64     `json:"score,omitempty"`
-	Effects []string    `json:"effects,omitempty"` // their names
-	Because string      `json:"because,omitempty"` // as written
-	Reply   string      `json:"reply,omitempty"`   // as written
-	Shadow  bool        `json:"shadow,omitempty"`
-	From    time.Time   `json:"from,omitzero"`
-	Until   time.Time   `json:"until,omitzero"`
-	Needs   []string    `json:"needs"` // filters that it reads, those that are off left out
-	Off     []string    `json:"off,omitempty"`
-}
-
 // Compile turns rule files into a policy. They are read in the order of their names. No
 // files give a policy that delivers everything. The error is of type Errors and has every
 // mistake of every file, unless the options themselves are wrong.
@@ -111,10 +93,7 @@ func Compile(files []Source, o Options) (*Policy, error) {
 	c.checkTests(tests, texts)
 	if len(c.errs) > 0 {
 		slices.SortStableFunc(c.errs, func(a, b *Error) int {
-			if a.File != b.File {
-				return strings.Compare(a.File, b.File)
-			}
-			return (a.Line-b.Line)*100000 + a.Column - b.Column
+			return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
 		})
 		return nil, c.errs
 	}
@@ -246,60 +225,3 @@ func (r *rule) shows() (out []int) {
 	slices.Sort(out)
 	return slices.Compact(out)
 }
-
-func (c *compiler) describe(t *ruleText, r *rule) RuleInfo {
-	info := RuleInfo{Name: r.name, File: r.file, Line: r.line, When: t.when.value, Class: r.class, Do: r.do, Score: r.score,
-		Because: t.because.value, Reply: t.reply.value, Shadow: r.shadow, From: t.from, Until: t.until}
-	for _, e := range t.effects {
-		info.Effects = append(info.Effects, e.name.value)
-	}
-	needs := slices.Clone(r.says)
-	if r.when != nil {
-		r.when.leaves(func(n *node) {
-			needs = append(append(needs, n.leaf.reads...), n.leaf.errs...)
-			if o := n.leaf.off; o != "" && !slices.Contains(info.Off, o) {
-				info.Off = append(info.Off, o)
-			}
-		})
-	}
-	slices.Sort(needs)
-	info.Needs = []string{}
-	for _, i := range slices.Compact(needs) {
-		info.Needs = append(info.Needs, c.names[i])
-	}
-	return info
-}
-
-// Needs lists, sorted, the filters whose facts a rule reads in its condition or its texts.
-// Those that are off, and those that only shadow rules read, are not among them.
-func (p *Policy) Needs() []string {
-	var out []string
-	for _, r := range p.rules {
-		if !r.shadow {
-			out = append(out, r.info.Needs...)
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// PerRecipient reports whether a rule, be it a shadow, reads the recipient: else one
-// verdict is that of all recipients.
-func (p *Policy) PerRecipient() bool {
-	return slices.ContainsFunc(p.rules, func(r *rule) bool { return slices.Contains(r.info.Needs, "rcpt") })
-}
-
-// Version names the rules, what they were compiled with, and the engine.
-func (p *Policy) Version() string { return p.version }
-
-// Rules describes the rules in their order.
-func (p *Policy) Rules() []RuleInfo {
-	out := make([]RuleInfo, len(p.rules))
-	for i, r := range p.rules {
-		out[i] = r.info
-	}
-	return out
-}
-
-// Tests are those that stand beside the rules.
-func (p *Policy) Tests() []Test { return slices.Clone(p.tests) }

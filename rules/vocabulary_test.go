@@ -59,12 +59,13 @@ type mailboxFacts struct {
 }
 
 type attachment struct {
-	Name     string   `expr:"name" json:"name" doc:"The name."`
-	Names    []string `expr:"names" json:"names" doc:"Every plausible name."`
-	Type     string   `expr:"type" json:"type" doc:"The declared type."`
-	RealType string   `expr:"real_type" json:"real_type" doc:"The type by its content."`
-	Size     int      `expr:"size" json:"size" doc:"Bytes."`
-	Archive  string   `expr:"archive" json:"archive" doc:"The archive it is in."`
+	Name             string   `expr:"name" json:"name" doc:"The name."`
+	Names            []string `expr:"names" json:"names" doc:"Every plausible name."`
+	Type             string   `expr:"type" json:"type" doc:"The declared type."`
+	RealType         string   `expr:"real_type" json:"real_type" doc:"The type by its content."`
+	Size             int      `expr:"size" json:"size" doc:"Bytes."`
+	Archive          string   `expr:"archive" json:"archive" doc:"The archive it is in."`
+	MemberExtensions []string `expr:"member_extensions" json:"member_extensions" doc:"Of all files in the archive."`
 }
 
 type contentFacts struct {
