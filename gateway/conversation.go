@@ -108,6 +108,15 @@ func (c *conversation) delivered(f fingerprint) {
 	c.unconfirmed = &f
 }
 
+// forget lets go of a transaction that is over, so that an idle connection holds nothing of it.
+func (c *conversation) forget(t *transaction) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current == t {
+		c.current = nil
+	}
+}
+
 // end ends the connection: cause is nil or errQuit after QUIT, else why it was cut. It may be called from
 // another goroutine, and more than once.
 func (c *conversation) end(cause error) {

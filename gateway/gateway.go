@@ -86,7 +86,7 @@ func (g *Gateway) Policy() *Policy { return g.policy.Load() }
 
 // Healthy gives the last failure of the journal or the quarantine, or nil when what was tried
 // since worked.
-func (g *Gateway) Healthy() error { return g.trouble.first() }
+func (g *Gateway) Healthy() error { return g.trouble.err() }
 
 // extensions are what clients are offered: what the internal servers have too, within our
 // own size limit.
@@ -124,6 +124,12 @@ func (s *idSource) next(t time.Time) string {
 	return id.String()
 }
 
+// The neighbours whose failure makes us unwell.
+const (
+	troubleQuarantine = "quarantine"
+	troubleJournal    = "journal"
+)
+
 // A trouble remembers which neighbour failed last time.
 type trouble struct {
 	mu    sync.Mutex
@@ -143,10 +149,10 @@ func (t *trouble) set(who string, err error) {
 	t.which[who] = err
 }
 
-func (t *trouble) first() error {
+func (t *trouble) err() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return errors.Join(t.which["quarantine"], t.which["journal"])
+	return errors.Join(t.which[troubleQuarantine], t.which[troubleJournal])
 }
 
 // Upstream is the internal server, or several of them.

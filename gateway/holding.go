@@ -88,7 +88,7 @@ func (h *holding) put(ctx context.Context, to []int, class string) (*copies, err
 	src := t.body.Open()
 	defer src.Close()
 	err := t.g.quarantine.Hold(ctx, it, src)
-	t.g.trouble.set("quarantine", err)
+	t.g.trouble.set(troubleQuarantine, err)
 	if err != nil {
 		return nil, fmt.Errorf("hold %s: %w", c.id, err)
 	}
@@ -127,7 +127,7 @@ func (h *holding) keep(c *copies) bool {
 	if err != nil {
 		err = h.t.g.quarantine.Keep(ctx, c.id) // once more: what it costs to give up is worse
 	}
-	h.t.g.trouble.set("quarantine", err)
+	h.t.g.trouble.set(troubleQuarantine, err)
 	if err != nil {
 		h.t.failed("keep "+c.id, err)
 		return false
@@ -145,7 +145,7 @@ func (h *holding) drop(c *copies) bool {
 	ctx, cancel := h.t.afterwards()
 	defer cancel()
 	err := h.t.g.quarantine.Drop(ctx, c.id)
-	h.t.g.trouble.set("quarantine", err)
+	h.t.g.trouble.set(troubleQuarantine, err)
 	if err != nil {
 		h.t.failed("drop "+c.id, err)
 		return false

@@ -15,7 +15,7 @@ import (
 // our name (or all of them), and fields of our own.
 func (c *Config) removes(f *mail.Field) bool {
 	name := bareName(f)
-	if len(name) > 10 && strings.EqualFold(name[:10], "X-Postern-") {
+	if len(name) >= 10 && strings.EqualFold(name[:10], "X-Postern-") {
 		return true
 	}
 	return strings.EqualFold(name, "Authentication-Results") && (c.StripAuthResults || ownResults(string(f.Value()), c.Hostname))

@@ -43,7 +43,7 @@ func (t *transaction) record(reply *mail.Reply) {
 	defer cancel()
 	t.recorded = true
 	err := t.g.journal.Record(ctx, t.entry(reply))
-	t.g.trouble.set("journal", err)
+	t.g.trouble.set(troubleJournal, err)
 	if err != nil {
 		t.g.log.Error("journal", "id", t.env.ID, "error", err)
 	}
@@ -61,7 +61,7 @@ func (t *transaction) recordDiscard(ctx context.Context, all bool) error {
 		e.Result = underWay
 	}
 	err := t.g.journal.RecordDurably(ctx, e)
-	t.g.trouble.set("journal", err)
+	t.g.trouble.set(troubleJournal, err)
 	if err != nil {
 		return fmt.Errorf("record %s: %w", t.env.ID, err)
 	}

@@ -193,7 +193,6 @@ func TestA40_OurOwnResultsInEverySpelling(t *testing.T) {
 		"Authentication-Results:\r\n\tgw.test;\r\n\tdmarc=pass",
 		"Authentication-Results: (a (nested \\) one)) gw.test (after) 1 ; dmarc=pass",
 		"Authentication-Results: \"g\\w.test\"; dmarc=pass",
-		"Authentication-Results: gw.test/1; dmarc=pass gw.test",
 		"Authentication-Results: gw.test 1; none",
 		"Authentication-Results: gw.test.; dmarc=pass",
 		"Authentication-Results: gw.test dmarc=pass",
@@ -223,9 +222,6 @@ func TestA40_OurOwnResultsInEverySpelling(t *testing.T) {
 		gone   bool
 	}{{forged, true}, {honest, false}} {
 		for _, f := range tt.fields {
-			if f == forged[9] {
-				continue // another name, by any reading: kept on purpose
-			}
 			raw := "From: a@b.test\r\n" + f + "\r\nTo: c@d.test\r\n\r\nbody\r\n"
 			got := relayed(t, raw, nil, Config{Hostname: "gw.test"})
 			want := raw

@@ -1,13 +1,11 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -161,7 +159,10 @@ func (g *Gateway) serves(to mail.RcptTo) *mail.Reply {
 func (t *transaction) foresee(r *recipient) *mail.Reply {
 	ctx, cancel := context.WithTimeout(t.ctx, rcptWait)
 	defer cancel()
-	if err := t.decide(ctx, r, mail.Recipient); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	switch err := t.decide(ctx, r, mail.Recipient); {
+	case t.ctx.Err() != nil:
+		return replyClosing
+	case err != nil && !errors.Is(err, context.DeadlineExceeded): // too slow for RCPT: after the data, then
 		return t.failed("decide at RCPT", err)
 	}
 	if r.decided && (r.verdict.Do == rules.Reject || r.verdict.Do == rules.Defer) {
@@ -421,168 +422,4 @@ func (t *transaction) judge(ctx context.Context, rcpts []*recipient) *mail.Reply
 	}
 	t.stop(errDecided)
 	return nil
-}
-
-// decide walks the rules for one recipient until they decide or wait for what cannot be known
-// yet. A fact that was not started is worth no wait; a lazy filter is started when the walk
-// cannot go on without it.
-func (t *transaction) decide(ctx context.Context, r *recipient, now mail.Stage) error {
-	if !t.policy.perRecipient && t.general != nil {
-		r.verdict, r.decided = *t.general, true
-	}
-	for !r.decided {
-		v, waiting := t.policy.rules.Decide(view{t.policy, r.scope})
-		if len(waiting) == 0 {
-			if t.ctx.Err() != nil {
-				return context.Cause(t.ctx) // filters were stopped: what they left is no ground for a verdict
-			}
-			r.verdict, r.decided = v, true
-			if !t.policy.perRecipient {
-				t.general = &r.verdict
-			}
-			return nil
-		}
-		if running := t.running(r.scope, waiting); len(running) > 0 {
-			for _, name := range running {
-				if err := t.await(ctx, r.scope, name); err != nil {
-					return err
-				}
-			}
-			continue
-		}
-		if !t.startLazy(r, waiting, now) {
-			if now == mail.Data {
-				return fmt.Errorf("rules wait for %s, which nothing provides", strings.Join(waiting, ", "))
-			}
-			return nil
-		}
-	}
-	return nil
-}
-
-func (t *transaction) running(s *filters.Scope, names []string) (running []string) {
-	for _, name := range names {
-		if _, _, known := s.Lookup(name); !known && s.Started(name) {
-			running = append(running, name)
-		}
-	}
-	return running
-}
-
-// await waits for a fact, as long as the client is there and ctx allows.
-func (t *transaction) await(ctx context.Context, s *filters.Scope, name string) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })
-	defer stop()
-	return s.Wait(ctx, name)
-}
-
-// startLazy starts what was named and can be started now, and says whether that was anything.
-func (t *transaction) startLazy(r *recipient, names []string, now mail.Stage) bool {
-	started := false
-	for _, f := range t.plan.named(names, now) {
-		if r.scope.Started(f.Name) {
-			continue
-		}
-		s, ctx, in := t.scope, t.work, t.input(r)
-		switch f.Stage {
-		case mail.Connect:
-			s, ctx = t.c.scope, t.c.ctx
-		case mail.Recipient:
-			s = r.scope
-		}
-		s.Start(ctx, []filters.Filter{f}, in)
-		t.note("started", f.Name)
-		started = true
-	}
-	return started
-}
-
-// enter begins a command; false when the transaction is over. leave ends it.
-func (t *transaction) enter() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.over || t.gone != nil {
-		return false
-	}
-	t.busy = true
-	return true
-}
-
-func (t *transaction) leave() {
-	t.mu.Lock()
-	t.busy = false
-	gone := t.gone
-	t.mu.Unlock()
-	if gone != nil {
-		t.abandon(gone)
-	}
-}
-
-// abandon ends a transaction that came to no end of its own: RSET, QUIT, EHLO, a cut line. It
-// may be called at any time, from any goroutine, and again; while data is at work, that ends it.
-func (t *transaction) abandon(cause error) {
-	t.mu.Lock()
-	if t.over {
-		t.mu.Unlock()
-		return
-	}
-	t.gone = cmp.Or(cause, errOver)
-	busy := t.busy
-	t.mu.Unlock()
-	t.cancel(t.gone)
-	if !busy {
-		t.result = abandoned
-		t.note("abandoned", t.gone.Error())
-		t.finish(t.ready())
-	}
-}
-
-// finish frees what the transaction holds and writes its journal entry, once.
-func (t *transaction) finish(reply *mail.Reply) {
-	t.mu.Lock()
-	if t.over {
-		t.mu.Unlock()
-		return
-	}
-	t.over, t.busy = true, false
-	t.mu.Unlock()
-	t.stop(errOver)
-	t.cancel(errOver)
-	for _, way := range t.routes {
-		if way.delivery != nil {
-			if err := way.delivery.Close(); err != nil {
-				t.note("internal server: close", err.Error())
-			}
-		}
-	}
-	scopes := []*filters.Scope{t.scope}
-	for _, r := range t.rcpts {
-		if r.scope != t.scope {
-			scopes = append(scopes, r.scope)
-		}
-	}
-	t.g.join(scopes...)
-	t.record(reply)
-	if t.body != nil {
-		t.body.Close()
-	}
-}
-
-// failed is a fault of ours: logged with its cause, answered without.
-func (t *transaction) failed(what string, err error) *mail.Reply {
-	t.note(what, err.Error())
-	t.g.log.Error(what, "id", t.env.ID, "error", err)
-	return replyLater
-}
-
-// panicked turns a panic into an answer: what the internal server has taken stays taken.
-func (t *transaction) panicked(v any) *mail.Reply {
-	t.note("panic", fmt.Sprint(v))
-	t.g.log.Error("panic", "id", t.env.ID, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
-	if t.taken != nil {
-		return t.taken
-	}
-	return replyLater
 }

@@ -1,0 +1,86 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"postern/filters"
+	"postern/mail"
+)
+
+// decide walks the rules for one recipient until they decide or wait for what cannot be known
+// yet. A fact that was not started is worth no wait; a lazy filter is started when the walk
+// cannot go on without it.
+func (t *transaction) decide(ctx context.Context, r *recipient, now mail.Stage) error {
+	if !t.policy.perRecipient && t.general != nil {
+		r.verdict, r.decided = *t.general, true
+	}
+	for !r.decided {
+		v, waiting := t.policy.rules.Decide(view{t.policy, r.scope})
+		if len(waiting) == 0 {
+			if t.ctx.Err() != nil {
+				return context.Cause(t.ctx) // filters were stopped: what they left is no ground for a verdict
+			}
+			r.verdict, r.decided = v, true
+			if !t.policy.perRecipient {
+				t.general = &r.verdict
+			}
+			return nil
+		}
+		if running := t.running(r.scope, waiting); len(running) > 0 {
+			for _, name := range running {
+				if err := t.await(ctx, r.scope, name); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if !t.startLazy(r, waiting, now) {
+			if now == mail.Data {
+				return fmt.Errorf("rules wait for %s, which nothing provides", strings.Join(waiting, ", "))
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+func (t *transaction) running(s *filters.Scope, names []string) (running []string) {
+	for _, name := range names {
+		if _, _, known := s.Lookup(name); !known && s.Started(name) {
+			running = append(running, name)
+		}
+	}
+	return running
+}
+
+// await waits for a fact, as long as the client is there and ctx allows.
+func (t *transaction) await(ctx context.Context, s *filters.Scope, name string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })
+	defer stop()
+	return s.Wait(ctx, name)
+}
+
+// startLazy starts what was named and can be started now, and says whether that was anything.
+func (t *transaction) startLazy(r *recipient, names []string, now mail.Stage) bool {
+	started := false
+	for _, f := range t.plan.named(names, now) {
+		if r.scope.Started(f.Name) {
+			continue
+		}
+		s, ctx, in := t.scope, t.work, t.input(r)
+		switch f.Stage {
+		case mail.Connect:
+			s, ctx = t.c.scope, t.c.ctx
+		case mail.Recipient:
+			s = r.scope
+		}
+		s.Start(ctx, []filters.Filter{f}, in)
+		t.note("started", f.Name)
+		started = true
+	}
+	return started
+}
