@@ -16,7 +16,7 @@ func (t *transaction) decide(ctx context.Context, r *recipient, now mail.Stage) 
 	if !t.policy.perRecipient && t.general != nil {
 		r.verdict, r.decided = *t.general, true
 	}
-	for !r.decided {
+	for walks := 0; !r.decided; walks++ {
 		v, waiting := t.policy.rules.Decide(view{t.policy, r.scope})
 		if len(waiting) == 0 {
 			if t.ctx.Err() != nil {
@@ -28,15 +28,14 @@ func (t *transaction) decide(ctx context.Context, r *recipient, now mail.Stage) 
 			}
 			return nil
 		}
-		if running := t.running(r.scope, waiting); len(running) > 0 {
-			for _, name := range running {
-				if err := t.await(ctx, r.scope, name); err != nil {
-					return err
-				}
-			}
-			continue
+		if walks == maxWalks {
+			return fmt.Errorf("rules wait for %s for ever", strings.Join(waiting, ", "))
 		}
-		if !t.startLazy(r, waiting, now) {
+		waited, err := t.awaitStarted(ctx, r.scope, waiting)
+		if err != nil {
+			return err
+		}
+		if !waited && !t.startLazy(r, waiting, now) {
 			if now == mail.Data {
 				return fmt.Errorf("rules wait for %s, which nothing provides", strings.Join(waiting, ", "))
 			}
@@ -46,13 +45,21 @@ func (t *transaction) decide(ctx context.Context, r *recipient, now mail.Stage) 
 	return nil
 }
 
-func (t *transaction) running(s *filters.Scope, names []string) (running []string) {
+// maxWalks bounds the walks for one verdict; after each at least one more fact is known.
+const maxWalks = 1000
+
+// awaitStarted waits for those of the facts that are under way, and says whether any was.
+func (t *transaction) awaitStarted(ctx context.Context, s *filters.Scope, names []string) (waited bool, err error) {
 	for _, name := range names {
-		if _, _, known := s.Lookup(name); !known && s.Started(name) {
-			running = append(running, name)
+		if !s.Started(name) {
+			continue
 		}
+		if err := t.await(ctx, s, name); err != nil {
+			return false, err
+		}
+		waited = true
 	}
-	return running
+	return waited, nil
 }
 
 // await waits for a fact, as long as the client is there and ctx allows.

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"postern/mail"
+	"postern/quarantine"
 	"postern/rules"
 )
 
@@ -146,12 +147,10 @@ func (t *transaction) fail(rcpts []*recipient, reply *mail.Reply) *mail.Reply {
 // unstored answers for a copy or a journal line that could not be stored.
 func (t *transaction) unstored(err error) *mail.Reply {
 	reply := t.failed("store", err)
-	var said *mail.Reply // the quarantine may say itself that it is full
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return replyFull
-	case errors.As(err, &said) && said.Temporary():
-		return clean(said)
+	for _, full := range []error{quarantine.ErrFull, syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) {
+			return replyFull
+		}
 	}
 	return reply
 }

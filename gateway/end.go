@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -82,6 +83,16 @@ func (t *transaction) finish(reply *mail.Reply) {
 	if t.body != nil {
 		t.body.Close()
 	}
+}
+
+// neighbour makes a reply of the internal server's refusal, or other of its failure.
+func (t *transaction) neighbour(what string, err error, other *mail.Reply) *mail.Reply {
+	t.note(what, err.Error())
+	if r := (*mail.Reply)(nil); errors.As(err, &r) {
+		return safeReply(err)
+	}
+	t.g.log.Warn(what, "id", t.env.ID, "error", err)
+	return other
 }
 
 // failed is a fault of ours: logged with its cause, answered without.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"io"
+	"strings"
 
 	"postern/mail"
 )
@@ -20,15 +21,21 @@ type source struct {
 	body *mail.Reader
 }
 
-// relay makes the message for one group.
+// relay makes the message for one group. The caller closes the source.
 func (t *transaction) relay(rcpts []*recipient, g group) (size int64, s *source, err error) {
 	h, err := wholeHeader(t.body, t.header)
 	if err != nil {
 		return 0, nil, err
 	}
 	e := editsOf(g.effects)
-	block := t.stamp(rcpts, g)
-	return compose(t.body, h, append(block, e.add...), &e, t.g.cfg.removes)
+	s = &source{}
+	s.head, s.skip = compose(h, append(t.stamp(rcpts, g), e.add...), &e, t.g.cfg.removes)
+	s.body = t.body.Open()
+	size = t.body.Size() - s.skip
+	for _, p := range s.head {
+		size += int64(len(p))
+	}
+	return size, s, nil
 }
 
 // wholeHeader reads the header again when the usual limits did not show all of it.
@@ -52,67 +59,50 @@ func wholeHeader(b *mail.Body, h *mail.Header) (*mail.Header, error) {
 	return mail.ParseHeader(raw[:end:end], mail.HeaderLimits{}), nil
 }
 
-// compose puts block on top of the received bytes and takes off the fields that remove or e
-// names. What stays is the very bytes received.
-func compose(b *mail.Body, h *mail.Header, block []byte, e *edits, remove func(*mail.Field) bool) (int64, *source, error) {
-	s := &source{body: b.Open()}
-	kept, from, at := [][]byte(nil), 0, 0
-	tagged := len(e.tags) == 0
+// compose puts block on top of a received header and takes off the fields that remove or e
+// names. It gives the pieces, and how many received bytes they stand for: none when the header
+// stays as it came. What stays is the very bytes received.
+func compose(h *mail.Header, block []byte, e *edits, remove func(*mail.Field) bool) (head [][]byte, skip int64) {
+	from, at, tagged := 0, 0, len(e.tags) == 0
+	head = append(head, block)
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		start := at
 		at += len(f.Raw)
 		var instead []byte
-		switch {
-		case remove(f) || e.removes(f):
-		case len(e.tags) > 0 && f.Is("Subject"):
-			tagged = true
-			field, ok := e.subject(f)
-			if !ok {
+		if !remove(f) && !e.removes(f) {
+			if len(e.tags) == 0 || !f.Is("Subject") {
 				continue
 			}
-			instead = field
-		default:
-			continue
+			tagged = true
+			var changed bool
+			if instead, changed = e.subject(f); !changed {
+				continue
+			}
 		}
 		if start > from {
-			kept = append(kept, h.Raw[from:start])
+			head = append(head, h.Raw[from:start])
 		}
 		if instead != nil {
-			kept = append(kept, instead)
+			head = append(head, instead)
 		}
 		from = at
 	}
 	if !tagged {
-		block = appendField(block, "Subject", e.tags[0])
+		head[0] = appendField(head[0], "Subject", strings.Join(e.tags, " "))
 	}
+	next := h.Raw
 	if from > 0 {
-		kept = append(kept, h.Raw[from:])
-		s.skip = int64(len(h.Raw))
-	}
-	s.head = append(append(s.head, block), kept...)
-	if first := s.firstOfMessage(h); first == ' ' || first == '\t' {
-		// A line that continues nothing must not continue a field of ours.
-		s.head[0] = append(s.head[0], "X-Postern-Note: the message began with a continuation line\r\n"...)
-	}
-	size := b.Size() - s.skip
-	for _, p := range s.head {
-		size += int64(len(p))
-	}
-	return size, s, nil
-}
-
-// firstOfMessage is the byte that follows our block.
-func (s *source) firstOfMessage(h *mail.Header) byte {
-	for _, p := range s.head[1:] {
-		if len(p) > 0 {
-			return p[0]
+		head, skip = append(head, h.Raw[from:]), int64(len(h.Raw))
+		next = head[1]
+		if len(next) == 0 && len(head) > 2 {
+			next = head[2]
 		}
 	}
-	if s.skip == 0 && len(h.Raw) > 0 {
-		return h.Raw[0]
+	if len(next) > 0 && (next[0] == ' ' || next[0] == '\t') { // what continues nothing must not continue a field of ours
+		head[0] = append(head[0], "X-Postern-Note: the message began with a continuation line\r\n"...)
 	}
-	return 0
+	return head, skip
 }
 
 // Next yields the next block.

@@ -22,6 +22,9 @@ const (
 // product stands in our Received field, by which we know it again.
 const product = "(Postern)"
 
+// traceDate is the date-time of RFC 5322 3.3.
+const traceDate = "Mon, 02 Jan 2006 15:04:05 -0700"
+
 // stamp makes the block that goes on top of a relayed message: what happened, who it claims to
 // be, and what we made of it. All that a stranger chose is quoted or reduced.
 func (t *transaction) stamp(rcpts []*recipient, g group) []byte {
@@ -73,7 +76,7 @@ func (t *transaction) received(b []byte, rcpts []*recipient, g group) []byte {
 		}
 	}
 	b = append(b, ";\r\n\t"...)
-	b = t.env.Received.AppendFormat(b, "Mon, 02 Jan 2006 15:04:05 -0700")
+	b = t.env.Received.AppendFormat(b, traceDate)
 	return append(b, "\r\n"...)
 }
 

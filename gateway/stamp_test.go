@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -251,26 +250,8 @@ func relayed(t testing.TB, raw string, list []rules.Effect, cfg Config) string {
 		t.Fatal(err)
 	}
 	e := editsOf(list)
-	size, src, err := compose(body, h, e.add, &e, cfg.removes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.Close()
-	var b bytes.Buffer
-	for {
-		p, err := src.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.Write(p)
-	}
-	if int64(b.Len()) != size {
-		t.Errorf("size %d, but %d bytes", size, b.Len())
-	}
-	return b.String()
+	head, skip := compose(h, e.add, &e, cfg.removes)
+	return string(append(bytes.Join(head, nil), raw[skip:]...))
 }
 
 func FuzzOwnAuthResults(f *testing.F) {

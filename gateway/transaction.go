@@ -53,28 +53,6 @@ type transaction struct {
 	recorded bool
 }
 
-// A recipient is one RCPT and what became of its copy.
-type recipient struct {
-	to      mail.RcptTo
-	scope   *filters.Scope // what is known for it; the message's when no rule looks at the recipient
-	route   string
-	verdict rules.Verdict
-	decided bool
-	refused *mail.Reply // at RCPT
-
-	did      rules.Disposition // what was done in the end
-	reply    *mail.Reply
-	upstream *mail.Reply // what the internal server said
-	held     string
-	note     string
-}
-
-// A route is our transaction with one internal server.
-type route struct {
-	delivery Delivery
-	failed   *mail.Reply // why there is none
-}
-
 // rcptWait bounds what RCPT waits for facts, upstreamWait what it waits for the internal server,
 // stampWait what a decided message waits for results to be stamped, settleLimit what it takes to
 // settle the quarantine and the journal once the reply is certain.
@@ -204,33 +182,6 @@ func (t *transaction) offer(r *recipient) *mail.Reply {
 	return nil
 }
 
-// neighbour makes a reply of the internal server's refusal, or other of its failure.
-func (t *transaction) neighbour(what string, err error, other *mail.Reply) *mail.Reply {
-	t.note(what, err.Error())
-	if r := (*mail.Reply)(nil); errors.As(err, &r) {
-		return safeReply(err)
-	}
-	t.g.log.Warn(what, "id", t.env.ID, "error", err)
-	return other
-}
-
-// admit enters the recipient with its answer.
-func (t *transaction) admit(r *recipient, reply *mail.Reply) {
-	if t.byAddr == nil {
-		t.byAddr = map[mail.Address]*recipient{}
-	}
-	t.byAddr[r.to.Address] = r
-	t.rcpts = append(t.rcpts, r)
-	if r.refused = reply; reply == nil {
-		t.env.Recipients = append(t.env.Recipients, r.to)
-		return
-	}
-	r.did, r.reply = rules.Reject, reply
-	if reply.Temporary() {
-		r.did = rules.Defer
-	}
-}
-
 // ready answers DATA before 354: nil goes on.
 func (t *transaction) ready() *mail.Reply {
 	reply := replyNoRecipient
@@ -245,17 +196,6 @@ func (t *transaction) ready() *mail.Reply {
 		}
 	}
 	return reply
-}
-
-// accepted lists the recipients that will have a copy.
-func (t *transaction) accepted() []*recipient {
-	list := make([]*recipient, 0, len(t.rcpts))
-	for _, r := range t.rcpts {
-		if r.refused == nil {
-			list = append(list, r)
-		}
-	}
-	return list
 }
 
 // data takes the message and brings it to its end. There is always a reply, and the transaction
@@ -300,27 +240,8 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 	return reply
 }
 
-// delivered reports whether the internal server has taken all copies.
-func delivered(rcpts []*recipient) bool {
-	for _, r := range rcpts {
-		if r.did != rules.Deliver {
-			return false
-		}
-	}
-	return true
-}
-
 // errDeadline ends the wait for facts or for the internal server.
 var errDeadline = fmt.Errorf("took too long: %w", context.DeadlineExceeded)
-
-func undecided(rcpts []*recipient) bool {
-	for _, r := range rcpts {
-		if !r.decided {
-			return true
-		}
-	}
-	return false
-}
 
 // receive spools the upload. What cannot be kept is read to its end all the same, so that the
 // client gets its answer.
