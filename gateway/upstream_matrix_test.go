@@ -504,3 +504,62 @@ func waitNotQuiet(t *testing.T, l *link) {
 		}
 	}
 }
+
+// FuzzServerTalk lets a server say anything: one piece (they are separated by NUL) at
+// the start and one for each thing it reads. Delivered is only what it got whole.
+func FuzzServerTalk(f *testing.F) {
+	for _, s := range []string{
+		"220 a\r\n\x00250-a\r\n250 PIPELINING\r\n\x00250 a\r\n250 b\r\n\x00354 go\r\n\x00250 ok\r\n",
+		"220 a\r\n\x00250 a\r\n\x00250 a\r\n\x00250 b\r\n\x00354 go\r\n\x00250 ok\r\n",
+		"220 a\r\n\x00500 a\r\n\x00250 a\r\n\x00250 b\r\n\x00550 b\r\n\x00354 go\r\n250 ok\r\n",
+		"220 a\r\n\x00250-a\r\n250 STARTTLS\r\n\x00220 go\r\n",
+		"220 a\r\n\x00250 a\r\n\x00250 a\r\n250 b\r\n354 go\r\n250 ok\r\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Skip(err)
+		}
+		defer l.Close()
+		got := make(chan []byte, 4)
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+				var all []byte
+				b := make([]byte, 64<<10)
+				for _, piece := range strings.Split(string(in), "\x00") {
+					if _, err := io.WriteString(c, piece); err != nil {
+						break
+					}
+					n, err := c.Read(b)
+					if all = append(all, b[:n]...); err != nil {
+						break
+					}
+				}
+				c.Close()
+				select {
+				case got <- all:
+				default:
+				}
+			}
+		}()
+		up := serversFor(t, func(c *ServerConfig) {
+			c.MaxIdle = -1
+			c.Timeouts = ServerTimeouts{Reply: 20 * time.Millisecond, Final: 20 * time.Millisecond}
+		}, l.Addr().String())
+		replies, _, err := deliver(t.Context(), up, upEnvelope(), upBlocks(upText), upRcpt("b"))
+		if err != nil || len(replies) == 0 || !replies[0].OK() {
+			return
+		}
+		all := string(<-got)
+		if !strings.Contains(all, "DATA\r\n"+upText+".\r\n") || strings.Count(all, "\r\n.\r\n") != 1 {
+			t.Fatalf("%q: %v after %q", in, replies, all)
+		}
+	})
+}
