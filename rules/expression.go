@@ -122,6 +122,9 @@ func (c *compiler) fault(s scalar, rune int, msg, hint string) {
 	c.errs = append(c.errs, s.fault(rune, msg, hint))
 }
 
+// maxLeafText bounds what the trace of every message repeats.
+const maxLeafText = 160
+
 // A leaf is a piece of a condition that is evaluated as a whole.
 type leaf struct {
 	program
@@ -219,7 +222,7 @@ func (c *compiler) split(s scalar, tree *parser.Tree, n ast.Node) *node {
 		c.fault(s, n.Location().From, fmt.Sprintf("this is %s, not true or false", typeName(n.Type())), "")
 		return nil
 	}
-	l := leaf{text: n.String()}
+	l := leaf{text: cut(n.String(), maxLeafText)}
 	var err error
 	if l.program, err = c.program(tree, n); err != nil {
 		msg, _, _ := strings.Cut(err.Error(), "\n")

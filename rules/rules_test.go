@@ -86,6 +86,14 @@ func TestTrace(t *testing.T) {
 	}
 }
 
+// TestLongLeavesAreCutInTheTrace: the trace is stored with every message.
+func TestLongLeavesAreCutInTheTrace(t *testing.T) {
+	p := compile(t, rulesOf("name: a\n    when: 'client.helo in [\""+strings.Repeat("ä", 500)+"\", \"b\"]'\n    do: discard"))
+	if s := decide(t, p, factMap{}.all()).Steps[0].Leaves[0].Text; len(s) > 160 || !utf8.ValidString(s) || !strings.HasPrefix(s, "client.helo in ") {
+		t.Errorf("%q", s)
+	}
+}
+
 func TestEffectsOfScoringRulesAreKept(t *testing.T) {
 	p := compile(t, rulesOf(
 		"name: a\n    when: 'true'\n    effects: [add_header(\"X-A\", \"{{client.helo}}, {{score}}\")]",
