@@ -1,7 +1,3 @@
-// Package testkit starts real mail software for tests: private instances in temporary
-// folders on free loopback ports, stopped when the test ends. Only tests import it. What
-// is not installed, or needs rights that the test has not, skips the test with a message
-// that begins with "skipped:".
 package testkit
 
 import (
@@ -49,15 +45,13 @@ type Postfix struct {
 // Postfix and root (its master insists on that). It is stopped when the test ends.
 func StartPostfix(t testing.TB, o PostfixOptions) *Postfix {
 	t.Helper()
-	if _, err := os.Stat("/usr/sbin/postfix"); err != nil {
-		t.Skip("skipped: postfix is not installed (apt-get install postfix)")
-	}
+	Program(t, "postfix", "postfix")
 	if os.Geteuid() != 0 {
-		t.Skip("skipped: postfix starts only as root (run the tests with sudo)")
+		Missing(t, "postfix starts only as root (run the tests with sudo)")
 	}
 	owner, err := user.Lookup("postfix")
 	if err != nil {
-		t.Skipf("skipped: postfix is not fully installed: %v", err)
+		Missing(t, fmt.Sprintf("postfix is not fully installed: %v", err))
 	}
 	if o.Domain == "" {
 		o.Domain = "example.org"
