@@ -164,38 +164,44 @@ type collector struct {
 	parts    int
 	compares int
 	members  int
+	inlines  int // files found within text
 	textLeft int
 	seen     map[string]bool
-	bufs     [][]byte
-	used     int
+	bufs     [][]byte // free ones
+	pool     *[][]byte
 }
 
 // bufferPool keeps buffers for first bytes and text views between messages.
 var bufferPool = sync.Pool{New: func() any { return new([][]byte) }}
 
 func newCollector() *collector {
-	return &collector{textLeft: maxTextTotal, bufs: *bufferPool.Get().(*[][]byte)}
+	pool := bufferPool.Get().(*[][]byte)
+	return &collector{textLeft: maxTextTotal, pool: pool, bufs: *pool}
 }
 
-// buffer returns an empty buffer of sniffBytes; it lives until release.
+// buffer returns an empty buffer of at least sniffBytes.
 func (c *collector) buffer() []byte {
-	if c.used == len(c.bufs) {
-		if c.used >= maxPooled {
-			return make([]byte, 0, sniffBytes)
-		}
-		c.bufs = append(c.bufs, make([]byte, 0, sniffBytes))
+	if n := len(c.bufs); n > 0 {
+		b := c.bufs[n-1]
+		c.bufs = c.bufs[:n-1]
+		return b
 	}
-	c.used++
-	return c.bufs[c.used-1][:0]
+	return make([]byte, 0, sniffBytes)
 }
 
-// maxPooled is how many buffers one message may borrow.
+// maxPooled is how many buffers are kept for the next part or message.
 const maxPooled = 32
 
+// giveBack takes a buffer back that nobody refers to any more.
+func (c *collector) giveBack(b []byte) {
+	if cap(b) >= sniffBytes && len(c.bufs) < maxPooled {
+		c.bufs = append(c.bufs, b[:0])
+	}
+}
+
 func (c *collector) release() {
-	b := c.bufs
-	c.bufs = nil
-	bufferPool.Put(&b)
+	*c.pool = c.bufs
+	bufferPool.Put(c.pool)
 }
 
 // keepText appends to a text view within the limits.
@@ -264,6 +270,12 @@ func (c *collector) part(l *leaf) {
 			continue
 		}
 		c.listFile(e, k, l.reads[i].enc)
+	}
+	for i := range l.reads {
+		k := l.reads[i].sink
+		c.giveBack(k.view)
+		c.giveBack(k.head)
+		k.view, k.head = nil, nil
 	}
 	switch e.typ {
 	case "application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature":

@@ -1,5 +1,7 @@
 package filters
 
+import "encoding/binary"
+
 // The decoders below turn an encoded stream into bytes, block by block, whatever stands in it:
 // where readers differ they take the reading that shows most, and note what they had to forgive.
 // All are linear and hold no more than a few bytes between blocks.
@@ -43,43 +45,30 @@ var b64Value = func() (t [256]byte) {
 // A base64Decoder is lenient (RFC 2045 6.8): characters outside of the alphabet are skipped,
 // padding ends a quantum wherever it stands and decoding goes on behind it.
 type base64Decoder struct {
-	flaws   *defects
-	acc     uint32
-	bits    int  // sextets in acc
-	column  int  // characters of this line
-	odd     bool // a line that is no multiple of four was seen: only the last may be
-	padded  bool // padding was seen; data behind it is a second reading
-	pads    int
-	started bool
-	out     [3 * 1024]byte
+	flaws  *defects
+	acc    uint32
+	bits   int  // sextets in acc
+	column int  // characters of this line
+	odd    bool // a line that is no multiple of four was seen: only the last may be
+	padded bool // padding was seen; data behind it is a second reading
+	pads   int
+	out    [3 * 1024]byte
 }
 
 func (d *base64Decoder) decode(p []byte, to taker) {
 	n := 0
 	for i := 0; i < len(p); {
-		// Whole quanta, four characters to three bytes.
 		if d.bits == 0 && !d.padded {
-			start := i
-			for i+4 <= len(p) && n+3 <= len(d.out) {
-				q := p[i : i+4 : i+4]
-				a, b, c, e := b64Value[q[0]], b64Value[q[1]], b64Value[q[2]], b64Value[q[3]]
-				if a|b|c|e >= 64 {
+			read, wrote := quanta(d.out[n:], p[i:])
+			if read > 0 {
+				d.line(read)
+				i, n = i+read, n+wrote
+				if i == len(p) {
 					break
 				}
-				v := uint32(a)<<18 | uint32(b)<<12 | uint32(c)<<6 | uint32(e)
-				o := d.out[n : n+3 : n+3]
-				o[0], o[1], o[2] = byte(v>>16), byte(v>>8), byte(v)
-				n += 3
-				i += 4
-			}
-			if i > start {
-				d.line(i - start)
-			}
-			if i == len(p) {
-				break
 			}
 		}
-		if n+3 > len(d.out) {
+		if n+8 > len(d.out) {
 			to.take(d.out[:n])
 			n = 0
 		}
@@ -90,6 +79,45 @@ func (d *base64Decoder) decode(p []byte, to taker) {
 		to.take(d.out[:n])
 	}
 }
+
+// quanta decodes whole quanta, two at a time and then one, up to the first character that is
+// none of the alphabet or to the end of either slice.
+func quanta(out, p []byte) (read, wrote int) {
+	for len(p)-read >= 8 && len(out)-wrote >= 8 {
+		q := p[read : read+8 : read+8]
+		hi := b64Quad[0][q[0]] | b64Quad[1][q[1]] | b64Quad[2][q[2]] | b64Quad[3][q[3]]
+		lo := b64Quad[0][q[4]] | b64Quad[1][q[5]] | b64Quad[2][q[6]] | b64Quad[3][q[7]]
+		if (hi|lo)>>24 != 0 {
+			break
+		}
+		binary.BigEndian.PutUint64(out[wrote:], uint64(hi)<<40|uint64(lo)<<16)
+		read, wrote = read+8, wrote+6
+	}
+	for len(p)-read >= 4 && len(out)-wrote >= 3 {
+		q := p[read : read+4 : read+4]
+		v := b64Quad[0][q[0]] | b64Quad[1][q[1]] | b64Quad[2][q[2]] | b64Quad[3][q[3]]
+		if v>>24 != 0 {
+			break
+		}
+		out[wrote], out[wrote+1], out[wrote+2] = byte(v>>16), byte(v>>8), byte(v)
+		read, wrote = read+4, wrote+3
+	}
+	return read, wrote
+}
+
+// b64Quad maps a byte at each of the four places of a quantum to its bits there; what is not of
+// the alphabet sets a bit above the 24.
+var b64Quad = func() (t [4][256]uint32) {
+	for c, v := range b64Value {
+		for i := range t {
+			t[i][c] = 1 << 24
+			if v < 64 {
+				t[i][c] = uint32(v) << (18 - 6*i)
+			}
+		}
+	}
+	return t
+}()
 
 // line counts characters of the alphabet on the current line.
 func (d *base64Decoder) line(n int) {

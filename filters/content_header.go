@@ -48,13 +48,16 @@ func (c *collector) header(h *m.Header, in *Input) {
 	f.Header = make(map[string]string, n)
 	f.Headers = make(map[string][]string, n)
 	backing := make([]string, n)
+	raw := string(h.Raw) // one copy that the values share
+	end := 0
 	for i := range h.Fields {
 		field := &h.Fields[i]
+		end += len(field.Raw)
 		if field.Malformed {
 			continue
 		}
 		name := lowerName(field.Name)
-		v := fieldText(field, &c.flaws)
+		v := fieldText(raw[end-len(field.Body()):end], &c.flaws)
 		if all, ok := f.Headers[name]; ok {
 			if len(all) == 1 && slices.Contains(single, name) {
 				f.Duplicates = append(f.Duplicates, name)
@@ -86,8 +89,11 @@ func (c *collector) header(h *m.Header, in *Input) {
 }
 
 // fieldText is a field's value, decoded and capped.
-func fieldText(f *m.Field, flaws *defects) string {
-	v := f.Value()
+func fieldText(v string, flaws *defects) string {
+	v = strings.Trim(v, " \t\r\n")
+	if strings.IndexByte(v, '\n') >= 0 || strings.IndexByte(v, '\r') >= 0 {
+		v = m.Unfold([]byte(v[:min(len(v), 2*maxFactValue)]))
+	}
 	if len(v) > maxFactValue {
 		v = v[:maxFactValue]
 	}
@@ -110,15 +116,34 @@ func (c *collector) date(v string, received time.Time) {
 		c.flaws.add(dateMissing)
 		return
 	}
-	t, err := mail.ParseDate(v)
-	if err != nil || t.Year() < 1900 || t.Year() > 9999 {
-		c.flaws.add(dateMalformed)
-		return
+	t, ok := usualDate(v)
+	if !ok {
+		var err error
+		if t, err = mail.ParseDate(v); err != nil || t.Year() < 1900 || t.Year() > 9999 {
+			c.flaws.add(dateMalformed)
+			return
+		}
 	}
 	c.facts.Date = t.Format(time.RFC3339)
 	if !received.IsZero() {
 		c.facts.DateSkewSeconds = int(t.Sub(received) / time.Second)
 	}
+}
+
+// usualDate reads "Tue, 14 Nov 2023 22:13:20 +0000", with or without the weekday and a comment
+// at the end; the library tries dozens of layouts one by one.
+func usualDate(v string) (time.Time, bool) {
+	if i := strings.IndexByte(v, ','); i == 3 {
+		v = strings.TrimLeft(v[4:], " ")
+	}
+	v, _, _ = strings.Cut(v, " (")
+	for _, layout := range [...]string{"2 Jan 2006 15:04:05 -0700", "02 Jan 2006 15:04:05 -0700"} {
+		if len(v) == len(layout) {
+			t, err := time.Parse(layout, v)
+			return t, err == nil && t.Year() >= 1900
+		}
+	}
+	return time.Time{}, false
 }
 
 // mailboxes reads the address fields. Which author counts is for From alone.

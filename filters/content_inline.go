@@ -17,13 +17,15 @@ type inliner struct {
 	maybe []byte // a "begin" line, until its next line proves it
 	bin   binhexDecoder
 	buf   []byte // decoded bytes of one line
+
+	closed bool // too many were found
 }
 
 // maxInlineLine bounds a line of an encoded file.
 const maxInlineLine = 4096
 
 func (d *inliner) take(p []byte) {
-	for len(p) > 0 {
+	for len(p) > 0 && !d.closed {
 		i := bytes.IndexByte(p, '\n')
 		if i < 0 {
 			d.partial(p)
@@ -71,8 +73,9 @@ func (d *inliner) whole(line []byte) {
 		begin := d.maybe
 		d.maybe = nil
 		if n, ok := uuLine(line, nil); ok && n >= 0 {
-			d.open(encUU, uuName(begin), uuencoded)
-			d.inside(line)
+			if d.open(encUU, uuName(begin), uuencoded); d.file != nil {
+				d.inside(line)
+			}
 			return
 		}
 	}
@@ -109,6 +112,11 @@ func uuName(line []byte) string {
 }
 
 func (d *inliner) open(kind encoding, name string, why defect) {
+	if d.s.c.inlines++; d.s.c.inlines > maxFactAttachments {
+		d.s.c.flaws.add(overLimits)
+		d.closed = true
+		return
+	}
 	d.s.flaws.add(why)
 	d.kind = kind
 	d.file = d.s.inlineLeaf(kind, name)
@@ -209,7 +217,7 @@ func (d *inliner) end() {
 
 // close ends the text.
 func (d *inliner) close() {
-	if len(d.line) > 0 && !d.skip {
+	if len(d.line) > 0 && !d.skip && !d.closed {
 		d.whole(bytes.TrimSuffix(d.line, crByte))
 		d.line = d.line[:0]
 	}

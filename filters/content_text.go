@@ -38,10 +38,10 @@ func (c *collector) readText(view []byte, e *entity) {
 
 func joinText(have, more string, room int) string {
 	if len(more) > room {
-		more = strings.ToValidUTF8(more[:room], "")
+		more = strings.Clone(strings.ToValidUTF8(more[:room], ""))
 	}
 	if have == "" {
-		return strings.Clone(more)
+		return more
 	}
 	return have + "\n" + more
 }
@@ -99,6 +99,7 @@ func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 // text of anchors. It is one pass over s that knows tags, quotes and comments, no more; what is
 // broken it reads as browsers do: a "<" and a letter begin a tag.
 func (c *collector) htmlLinks(s string) {
+	comments := true // there may be another end of a comment
 	var href string  // of the open anchor
 	var shown []byte // its text so far
 	for {
@@ -115,10 +116,13 @@ func (c *collector) htmlLinks(s string) {
 		}
 		switch {
 		case strings.HasPrefix(s, "!--"):
-			if j := strings.Index(s, "-->"); j >= 0 {
+			s = s[3:]
+			if !comments {
+				continue
+			}
+			j := strings.Index(s, "-->")
+			if comments = j >= 0; comments {
 				s = s[j+3:]
-			} else {
-				s = s[3:]
 			}
 		case s[0] == '/':
 			if len(s) > 1 && s[1]|0x20 == 'a' && (len(s) == 2 || !isLetter(s[2])) && href != "" {
