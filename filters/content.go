@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"postern/mail"
 )
@@ -121,38 +122,50 @@ func readContent(ctx context.Context, in *Input) (*ContentFacts, error) {
 	if err != nil {
 		return nil, err
 	}
+	r := in.Body.Open()
+	defer r.Close()
 	c := newCollector()
 	defer c.release()
-	c.header(h, in)
+	err = c.read(h, in.Received, func() ([]byte, error) {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return r.Next()
+	})
+	if err != nil {
+		return nil, err
+	}
+	if c.doubtful() {
+		c.secondReading(in.Body)
+	}
+	c.finish()
+	return &c.facts, nil
+}
+
+// read walks the message with the header h; next gives all of its bytes, block by block.
+func (c *collector) read(h *mail.Header, received time.Time, next func() ([]byte, error)) error {
+	c.header(h, received)
 	s := &mimeWalk{c: c, flaws: &c.flaws, bol: true}
 	checkFields(h, s.flaws)
 	e := readEntity(h, s.flaws, false)
-	c.top(h, &e)
+	c.facts.Type = clipUTF8(e.typ, 100)
 	s.enter(e)
-	r := in.Body.Open()
-	defer r.Close()
-	skip := len(h.Raw)
-	for {
-		p, err := r.Next()
+	for skip := len(h.Raw); ; {
+		p, err := next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return nil, err
-		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return err
 		}
 		c.lines.count(p)
 		c.facts.Size += len(p)
-		if n := min(skip, len(p)); n > 0 {
-			p, skip = p[n:], skip-n
-		}
-		s.feed(p)
+		n := min(skip, len(p))
+		skip -= n
+		s.feed(p[n:])
 	}
 	s.close()
-	c.finish()
-	return &c.facts, nil
+	return nil
 }
 
 // A collector gathers facts from the scanner and its children.
@@ -164,6 +177,7 @@ type collector struct {
 	parts    int
 	compares int
 	members  int
+	leaves   int // parts without parts, as a parser counts that follows one reading
 	inlines  int // files found within text
 	textLeft int
 	seen     map[string]bool

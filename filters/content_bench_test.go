@@ -90,7 +90,12 @@ var hostile = map[string]func(n int) []byte{
 		return []byte("Content-Type: multipart/mixed; boundary=" + strings.Repeat("b", min(n, 60000)) + "\r\n\r\n" + strings.Repeat("--b\r\n", n/5))
 	},
 	"params": func(n int) []byte {
-		return []byte("Content-Type: text/plain" + strings.Repeat("; a=b", min(n, 60000)/5) + "\r\n\r\n")
+		var b strings.Builder
+		b.WriteString("Content-Type: text/plain")
+		for i := 0; b.Len() < min(n, 60000); i++ {
+			fmt.Fprintf(&b, "; a%d=b", i)
+		}
+		return []byte(b.String() + "\r\n\r\n")
 	},
 	"sections": func(n int) []byte {
 		var b strings.Builder

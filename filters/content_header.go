@@ -36,7 +36,7 @@ func lowerName(n string) string {
 }
 
 // header takes the facts of the message's own header.
-func (c *collector) header(h *m.Header, in *Input) {
+func (c *collector) header(h *m.Header, received time.Time) {
 	f := &c.facts
 	if h.Over {
 		c.flaws.add(overLimits)
@@ -85,7 +85,7 @@ func (c *collector) header(h *m.Header, in *Input) {
 	f.MessageID = f.Header["message-id"]
 	f.ReceivedHops = len(f.Headers["received"])
 	f.ListID = listID(f.Header["list-id"])
-	c.date(f.Header["date"], in.Received)
+	c.date(f.Header["date"], received)
 }
 
 // fieldText is a field's value, decoded and capped.
@@ -194,9 +194,6 @@ func (c *collector) boxes(have []From, list []m.Author) []From {
 	}
 	return have
 }
-
-// top takes the facts of the message as a part.
-func (c *collector) top(h *m.Header, e *entity) { c.facts.Type = clipUTF8(e.typ, 100) }
 
 // checkFields looks for lines that are no fields and for fields that hide in others.
 func checkFields(h *m.Header, flaws *defects) {

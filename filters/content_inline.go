@@ -2,7 +2,6 @@ package filters
 
 import (
 	"bytes"
-	"strings"
 )
 
 // An inliner finds files within text: uuencode, yEnc and BinHex need no header to be understood
@@ -52,7 +51,7 @@ var crByte = []byte{'\r'}
 func (d *inliner) partial(p []byte) {
 	switch {
 	case d.skip:
-	case d.file == nil && d.maybe == nil && len(d.line) == 0 && !inlineStart(p[0]):
+	case d.file == nil && len(d.maybe) == 0 && len(d.line) == 0 && !inlineStart(p[0]):
 		d.skip = true
 	case len(d.line)+len(p) > maxInlineLine:
 		d.line, d.skip = d.line[:0], true
@@ -69,11 +68,11 @@ func (d *inliner) whole(line []byte) {
 		d.inside(line)
 		return
 	}
-	if d.maybe != nil {
+	if len(d.maybe) > 0 {
 		begin := d.maybe
-		d.maybe = nil
+		d.maybe = d.maybe[:0]
 		if n, ok := uuLine(line, nil); ok && n >= 0 {
-			if d.open(encUU, uuName(begin), uuencoded); d.file != nil {
+			if d.open(encUU, string(uuName(begin)), uuencoded); d.file != nil {
 				d.inside(line)
 			}
 			return
@@ -83,8 +82,8 @@ func (d *inliner) whole(line []byte) {
 		return
 	}
 	switch {
-	case uuName(line) != "":
-		d.maybe = append([]byte(nil), line[:min(len(line), maxNameBytes)]...)
+	case uuName(line) != nil:
+		d.maybe = append(d.maybe[:0], line[:min(len(line), maxNameBytes)]...)
 	case bytes.HasPrefix(line, []byte("=ybegin ")):
 		if i := bytes.Index(line, []byte(" name=")); i > 0 {
 			d.open(encYEnc, string(line[i+6:]), yencoded)
@@ -95,10 +94,10 @@ func (d *inliner) whole(line []byte) {
 	}
 }
 
-// uuName returns the name in a line "begin 644 name", else "".
-func uuName(line []byte) string {
+// uuName returns the name in a line "begin 644 name", else nil.
+func uuName(line []byte) []byte {
 	if len(line) < 9 || !bytes.EqualFold(line[:5], []byte("begin")) || line[5] != ' ' {
-		return ""
+		return nil
 	}
 	rest := bytes.TrimLeft(line[6:], " ")
 	n := 0
@@ -106,9 +105,9 @@ func uuName(line []byte) string {
 		n++
 	}
 	if n < 3 || n == len(rest) || rest[n] != ' ' {
-		return ""
+		return nil
 	}
-	return strings.Trim(string(rest[n:]), " \t\r")
+	return bytes.Trim(rest[n:], " \t\r")
 }
 
 func (d *inliner) open(kind encoding, name string, why defect) {
@@ -363,7 +362,7 @@ func (d *lineDecoder) whole(line []byte, to taker) {
 	switch d.kind {
 	case encUU:
 		var out [64]byte
-		if uuName(line) == "" && !bytes.Equal(line, []byte("end")) {
+		if uuName(line) == nil && !bytes.Equal(line, []byte("end")) {
 			if n, ok := uuLine(line, out[:]); ok && n > 0 {
 				to.take(out[:n])
 			}

@@ -36,6 +36,9 @@ type leafReading struct {
 func (s *mimeWalk) newLeaf(e entity) *leaf {
 	l := &leaf{s: s, ent: e, depth: s.depth}
 	text := e.is("text/") || e.typ == ""
+	if !e.is("multipart/") || len(e.boundaries) == 0 {
+		s.countLeaf()
+	}
 	l.attach = e.named || strings.HasPrefix(e.disposition, "attachment") || !strings.HasPrefix(e.typ, "text/") || len(e.types) > 0 && !text
 	l.reads = l.onlyRun[:0]
 	for _, enc := range e.encodings {
@@ -61,11 +64,11 @@ func (s *mimeWalk) child(e *entity) *mimeWalk {
 		s.flaws.add(overLimits)
 		return nil
 	}
-	c := &mimeWalk{c: s.c, flaws: s.flaws, depth: s.depth + 1, isSpec: s.isSpec, bol: true}
+	c := &mimeWalk{c: s.c, flaws: s.flaws, depth: s.depth + 1, msgs: s.msgs + 1, isSpec: s.isSpec, bol: true}
 	if e.isMessage() {
 		c.inHead = true
 	} else {
-		c.levels = append(c.levels, level{bounds: e.boundaries, depth: s.depth, seen: true, closed: true})
+		c.levels = append(c.levels, level{bounds: e.boundaries, depth: s.depth, seen: true})
 	}
 	return c
 }

@@ -311,7 +311,7 @@ func (l *paramList) get(key string) (out []reading, extended bool) {
 		}
 		extended = true
 		if p.seq < 0 {
-			out = addReading(out, decodeExtended(p.val), true)
+			out = addReading(out, decodeExtended(p.val), p.odd)
 			continue
 		}
 		parts = append(parts, p)
@@ -319,8 +319,12 @@ func (l *paramList) get(key string) (out []reading, extended bool) {
 	if len(parts) == 0 {
 		return out, extended
 	}
+	odd := false // sections are missing, doubled or out of order
+	for i, p := range parts {
+		odd = odd || p.odd || p.seq != i
+	}
 	join := func(ps []param) {
-		out = addReading(out, joinSections(ps), true)
+		out = addReading(out, joinSections(ps), odd)
 	}
 	join(parts) // as they stand
 	sorted := slices.Clone(parts)

@@ -23,6 +23,7 @@ type level struct {
 	stray  bool // a delimiter of somebody else came instead
 	digest bool
 	report bool
+	msgs   int // messages around it, within the message
 }
 
 // A mimeWalk walks the structure of a message while it arrives. It is fed blocks of any size,
@@ -34,8 +35,10 @@ type mimeWalk struct {
 	flaws  *defects
 	levels []level
 	depth  int
+	msgs   int   // messages around what comes now
 	leaf   *leaf // what takes the body that comes now
 	inHead bool
+	digest bool // the part whose header comes is one of a multipart/digest
 	head   []byte
 	bol    bool   // at the beginning of a line
 	eol    []byte // a line end not yet given to leaf: it belongs to a delimiter that follows
@@ -302,7 +305,8 @@ func (s *mimeWalk) part(k int) {
 		s.limit()
 		return
 	}
-	s.depth = s.levels[k].depth + 1
+	s.depth, s.msgs = s.levels[k].depth+1, s.levels[k].msgs
+	s.digest = s.levels[k].digest
 	s.inHead = true
 	s.head = s.head[:0]
 }
@@ -330,7 +334,7 @@ func (s *mimeWalk) push(l level) bool {
 		s.limit()
 		return false
 	}
-	l.depth = s.depth
+	l.depth, l.msgs = s.depth, s.msgs
 	s.levels = append(s.levels, l)
 	return true
 }
@@ -369,10 +373,8 @@ func (s *mimeWalk) startBody() {
 		s.flaws.add(overLimits)
 	}
 	checkFields(h, s.flaws)
-	digest := false
-	if n := len(s.levels); n > 0 {
-		digest = s.levels[n-1].digest
-	}
+	digest := s.digest
+	s.digest = false
 	s.enter(readEntity(h, s.flaws, digest))
 }
 
@@ -410,7 +412,9 @@ func (s *mimeWalk) enter(e entity) {
 		}
 		s.c.container(&e, s.depth)
 		s.c.messageAttachment(&e)
+		s.countLeaf()
 		s.depth++
+		s.msgs++
 		s.inHead = true
 		s.head = s.head[:0]
 	default:
@@ -421,6 +425,14 @@ func (s *mimeWalk) enter(e entity) {
 			s.flaws.add(externalBody)
 		}
 		s.leaf = s.newLeaf(e)
+	}
+}
+
+// countLeaf counts what a parser sees as a part without parts that follows one reading only and
+// does not look into messages.
+func (s *mimeWalk) countLeaf() {
+	if s.msgs == 0 && !s.isSpec {
+		s.c.leaves++
 	}
 }
 
