@@ -154,3 +154,11 @@ func TestOrdinaryMailIsNotMalformed(t *testing.T) {
 		t.Errorf("%d of %d ordinary messages are malformed", malformed, len(files))
 	}
 }
+
+// Found in real mail: a folded h= list of a DKIM signature looks like hidden fields.
+func TestA04_FoldedDKIMListIsNoHiddenField(t *testing.T) {
+	f := contentOf(t, []byte("DKIM-Signature: v=1; h=date:\r\n\tfrom:subject:to; i=x@example.org;\r\n\tcontent-type:\r\n content-transfer-encoding:cc;\r\n\tb=x\r\n"+top+"\r\nx\r\n"))
+	if f.Malformed {
+		t.Errorf("%v", f.Defects)
+	}
+}

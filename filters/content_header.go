@@ -219,7 +219,7 @@ func checkFields(h *m.Header, flaws *defects) {
 			switch {
 			case len(bytes.TrimRight(line, "\r\n")) == 0:
 				flaws.add(malformedHeader)
-			case startsWithFold(line, "content-type:") || startsWithFold(line, "content-transfer-encoding:") || startsWithFold(line, "from:"):
+			case hides(line):
 				flaws.add(hiddenField)
 			}
 		}
@@ -227,6 +227,30 @@ func checkFields(h *m.Header, flaws *defects) {
 	if len(h.Fields) > 0 && len(h.Fields[0].Raw) > 0 && isBlank(h.Fields[0].Raw[0]) {
 		flaws.add(malformedHeader)
 	}
+}
+
+// hides reports whether a continuation reads like a field that matters with a value of its kind;
+// the h= list of a DKIM signature has the names alone.
+func hides(line []byte) bool {
+	if len(line) < 5 || line[0]|0x20 != 'c' && line[0]|0x20 != 'f' {
+		return false
+	}
+	name, value, ok := bytes.Cut(line[:min(len(line), 512)], []byte(":"))
+	if !ok {
+		return false
+	}
+	value = bytes.TrimSpace(value)
+	switch strings.ToLower(string(name)) {
+	case "content-type":
+		major, _, ok := bytes.Cut(value, []byte("/"))
+		return ok && isToken(string(major))
+	case "content-transfer-encoding":
+		return bytes.EqualFold(value, []byte("base64")) || bytes.EqualFold(value, []byte("quoted-printable"))
+	case "from":
+		at := bytes.IndexByte(value, '@')
+		return at > 0 && bytes.IndexByte(value[:at], ':') < 0 && bytes.IndexByte(value[:at], ';') < 0
+	}
+	return false
 }
 
 // lineEnds counts how the lines of a message end.

@@ -147,8 +147,11 @@ func (l *paramList) read(v string, quotes bool) {
 			}
 			continue
 		}
-		last = len(l.params)
+		n := len(l.params)
 		l.values(key, val)
+		if last = n; n == len(l.params) {
+			last = -1
+		}
 	}
 }
 
