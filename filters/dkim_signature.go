@@ -98,10 +98,11 @@ func (s *dkimSignature) readNames(tags []dkimTag) dkimFault {
 		return permerror("d= is no domain")
 	}
 	s.facts.Domain, s.idDomain = d, d
-	sel, ok := tagDomain(tagValue(tags, "s", ""))
+	sel, ok := tagDomain(tagValue(tags, "s", "") + ".s") // a selector may be a number, a domain may not
 	if !ok {
 		return permerror("s= is no selector")
 	}
+	sel = strings.TrimSuffix(sel, ".s")
 	s.facts.Selector = sel
 	if s.keyName = sel + "._domainkey." + d; len(s.keyName) > 253 {
 		return permerror("name of the key is too long")

@@ -198,6 +198,10 @@ func TestA14_DNSIsAskedOnlyForKeys(t *testing.T) {
 			t.Errorf("%q: %s (%s), asked %q", tags, f.Result, f.Reason, keys.asked)
 		}
 	}
+	numbers := dkimKeys("2026._domainkey.example.org", dkimRecord())
+	if f := verifyBytes(t, numbers, []byte(signAs(dkimMail, withTag("s", "2026"))), dkimNow); f.Result != "pass" {
+		t.Errorf("a number as selector: %+v", f)
+	}
 	keys := dkimKeys("xn--bcher-kva.a.b._domainkey.xn--bcher-kva.example", dkimRecord())
 	f := verifyBytes(t, keys, []byte(signAs(dkimMail, strings.Replace(withTag("d", "Bücher.example"), "s=s", "s=Bücher.A.b", 1))), dkimNow)
 	if f.Result != "pass" || f.Signatures[0].Domain != "xn--bcher-kva.example" { // RFC 8616 4
