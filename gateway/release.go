@@ -192,10 +192,7 @@ func Stamped(cfg Config, it *quarantine.Item, body *mail.Body, by string, now ti
 		b := append([]byte("Received: from "+cfg.Hostname+" (quarantine)\r\n\tby "+cfg.Hostname+" "+product+" id "+it.ID+";\r\n\t"), now.Format(time.RFC1123Z)+"\r\n"...)
 		b = appendField(b, "X-Postern-Id", it.Envelope.ID)
 		b = appendField(b, "X-Postern-Verdict", "released; by="+mail.Printable(by, 100))
-		size, s, err := compose(body, h, b, &edits{}, cfg.removes)
-		if err != nil {
-			return nil, 0, err
-		}
+		size, s := newSource(body, h, b, &edits{}, cfg.removes)
 		return s, size, nil
 	}
 }
