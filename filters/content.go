@@ -49,6 +49,7 @@ type ContentFacts struct {
 	Encrypted bool `expr:"encrypted" json:"encrypted,omitempty" doc:"Encrypted by S/MIME or PGP: nobody on the way can look inside."`
 
 	Defects    []string `expr:"defects" json:"defects,omitempty" doc:"Words for what is wrong with the form of the message."`
+	Unusual    bool     `expr:"unusual" json:"unusual,omitempty" doc:"The form is one that scanners of whole messages may not follow: decoded parts should be scanned too."`
 	Malformed  bool     `expr:"malformed" json:"malformed,omitempty" doc:"A defect is one that readers may be deceived by; the built-in policy holds such mail."`
 	OverLimits bool     `expr:"over_limits" json:"over_limits,omitempty" doc:"A limit was reached, so that not all of the message was looked at."`
 }
@@ -177,11 +178,13 @@ type collector struct {
 	parts    int
 	compares int
 	members  int
+	unusual  bool
 	leaves   int // parts without parts, as a parser counts that follows one reading
 	inlines  int // files found within text
 	textLeft int
-	seen     map[string]bool
-	bufs     [][]byte // free ones
+	seen     map[string]bool // links
+	views    *viewList       // what decodedViews asks for
+	bufs     [][]byte        // free ones
 	pool     *[][]byte
 }
 
@@ -371,5 +374,6 @@ func (c *collector) finish() {
 	}
 	c.facts.Defects = c.flaws.words()
 	c.facts.Malformed = c.flaws.serious()
+	c.facts.Unusual = c.unusual || c.flaws.bits&formDefects != 0
 	c.facts.OverLimits = c.flaws.has(overLimits)
 }

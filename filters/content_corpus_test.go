@@ -1,11 +1,14 @@
 package filters
 
 import (
+	"archive/zip"
 	"bytes"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"postern/mail"
 )
 
 func TestC05_FileNameTricksOfTheCorpusAreSeen(t *testing.T) {
@@ -138,18 +141,21 @@ func TestC15_TNEFNamesOfTheCorpus(t *testing.T) {
 func TestOrdinaryMailIsNotMalformed(t *testing.T) {
 	dir := shared(t, "corpus/spam-train")
 	files, _ := filepath.Glob(filepath.Join(dir, "ham", "*.eml"))
-	malformed, counts := 0, map[string]int{}
+	malformed, unusual, counts := 0, 0, map[string]int{}
 	for _, name := range files {
 		f := contentOf(t, sent(readFile(t, name)))
 		for _, d := range f.Defects {
 			counts[d]++
+		}
+		if f.Unusual {
+			unusual++
 		}
 		if f.Malformed {
 			malformed++
 			t.Logf("%s: %v", filepath.Base(name), f.Defects)
 		}
 	}
-	t.Logf("%d of %d ham messages are malformed; defects: %v", malformed, len(files), counts)
+	t.Logf("%d of %d ham messages are malformed, %d unusual; defects: %v", malformed, len(files), unusual, counts)
 	if len(files) > 0 && malformed*200 > len(files) {
 		t.Errorf("%d of %d ordinary messages are malformed", malformed, len(files))
 	}
@@ -161,4 +167,49 @@ func TestA04_FoldedDKIMListIsNoHiddenField(t *testing.T) {
 	if f.Malformed {
 		t.Errorf("%v", f.Defects)
 	}
+}
+
+func TestC01_ViewsShowTheHiddenFile(t *testing.T) {
+	dir := shared(t, "corpus/mime-evasion")
+	var m struct {
+		Mails []struct {
+			File, Group, Trick string
+			Validity           int
+			Clamd              string `json:"clamd_alone_on_raw_mail"`
+		}
+	}
+	readManifest(t, filepath.Join(dir, "manifest.json"), &m)
+	all, found, both := 0, 0, 0
+	for _, c := range m.Mails {
+		if c.Group != "content" {
+			continue
+		}
+		all++
+		p := sent(readFile(t, filepath.Join(dir, c.File)))
+		views, _, err := decodedViews(t.Context(), mail.BodyOf(p), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ok := false
+		for _, v := range views {
+			_, err := zip.NewReader(bytes.NewReader(v), int64(len(v)))
+			ok = ok || err == nil
+		}
+		f := contentOf(t, p)
+		if ok {
+			found++
+		}
+		if ok || c.Clamd == "found" {
+			both++
+		} else {
+			t.Logf("neither clamd on the raw mail nor a view: %s", c.Trick)
+		}
+		if !f.Unusual && c.Clamd != "found" {
+			t.Errorf("%s: not unusual: %v", c.Trick, f.Defects)
+		}
+		if !ok && c.Clamd != "found" && c.Validity >= 1 {
+			t.Errorf("%s (validity %d): no view has the archive", c.Trick, c.Validity)
+		}
+	}
+	t.Logf("of %d: %d by views alone, %d with clamd on the raw mail", all, found, both)
 }

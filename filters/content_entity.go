@@ -1,6 +1,7 @@
 package filters
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -41,6 +42,7 @@ type entity struct {
 	disposition string
 	names       nameList
 	boundaries  []string
+	unusual     bool // valid perhaps, but not how mail programs write it
 	named       bool // by Content-Type or Content-Disposition
 }
 
@@ -61,6 +63,7 @@ func readEntity(h *mail.Header, flaws *defects, digest bool) entity {
 		}
 		switch {
 		case f.Is("Content-Type"):
+			e.unusual = e.unusual || f.Obsolete
 			v := f.Value()
 			if types == 0 {
 				firstType = v
@@ -70,6 +73,7 @@ func readEntity(h *mail.Header, flaws *defects, digest bool) entity {
 			e.readType(v, types == 0, flaws)
 			types++
 		case f.Is("Content-Transfer-Encoding"):
+			e.unusual = e.unusual || f.Obsolete || bytes.Count(f.Raw, lf) > 1
 			v := strings.ToLower(f.Value())
 			if ctes == 0 {
 				firstCTE = v
@@ -100,6 +104,7 @@ func (e *entity) readType(v string, first bool, flaws *defects) {
 	if l.over {
 		flaws.add(overLimits)
 	}
+	e.unusual = e.unusual || l.odd || strings.ContainsAny(v, `(\`)
 	typ, good := cleanType(l.head)
 	switch {
 	case !good && strings.IndexByte(typ, '/') > 0:

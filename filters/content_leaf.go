@@ -142,7 +142,7 @@ type sink struct {
 	message *mimeWalk
 	archive archive // decided after the first bytes
 	decided bool
-	nul     bool
+	seen    []byte // all of it, when views are asked for
 }
 
 // archiveBytes is how many bytes tell which lister an archive needs.
@@ -168,6 +168,9 @@ func (k *sink) take(p []byte) {
 	}
 	if k.text {
 		k.view = k.l.s.c.keepText(k.view, p)
+	}
+	if k.l.s.c.views != nil && !k.l.stray {
+		k.seen = k.l.s.c.views.keep(k.seen, p)
 	}
 	if k.files != nil {
 		k.files.take(p)
@@ -202,6 +205,9 @@ func (k *sink) finish() {
 	}
 	if k.archive != nil {
 		k.archive.close()
+	}
+	if len(k.seen) > 0 {
+		k.l.s.c.views.list = append(k.l.s.c.views.list, k.seen)
 	}
 }
 

@@ -383,6 +383,7 @@ func (s *mimeWalk) enter(e entity) {
 	s.inHead = false
 	s.bol = true
 	s.eol = nil
+	s.c.unusual = s.c.unusual || e.unusual || e.is("message/global")
 	encoded := len(e.encodings) > 1 || e.encodings[0] != encIdentity
 	switch {
 	case e.is("multipart/"):

@@ -1,0 +1,52 @@
+package filters
+
+import (
+	"context"
+	"time"
+
+	"postern/mail"
+)
+
+// formDefects are those that may keep a scanner of whole messages from a part (C-01).
+const formDefects = 1<<malformedHeader | 1<<hiddenField | 1<<typeConflict | 1<<typeMalformed | 1<<typeUnknown | 1<<boundaryConflict | 1<<boundaryMissing |
+	1<<boundaryOdd | 1<<boundaryLong | 1<<boundaryAbsent | 1<<boundaryMismatch | 1<<boundaryJunk | 1<<boundaryUnexpected | 1<<partAfterClose | 1<<embeddedPart |
+	1<<encodingConflict | 1<<encodingOdd | 1<<encodingUnknown | 1<<encodingOnMultipart | 1<<base64Junk | 1<<base64Padding | 1<<base64Lines | 1<<base64Short |
+	1<<qpBad | 1<<partialMessage | 1<<globalMessage | 1<<uuencoded | 1<<yencoded | 1<<binhexed | 1<<typeMismatch | 1<<headerUnended | 1<<parsersDisagree | 1<<overLimits
+
+// A viewList keeps what parts decode to.
+type viewList struct {
+	list [][]byte
+	left int
+	over bool
+}
+
+func (v *viewList) keep(have, p []byte) []byte {
+	if len(p) > v.left {
+		p, v.over = p[:v.left], true
+	}
+	v.left -= len(p)
+	return append(have, p...)
+}
+
+// decodedViews gives every part of a finished message in every reading, decoded, for a scanner
+// that looks only at bytes: union scanning (C-01). It keeps at most limit bytes in all; over
+// tells that there was more. It costs a second walk, so it is for messages whose form is
+// unusual.
+func decodedViews(ctx context.Context, body *mail.Body, limit int) (views [][]byte, over bool, err error) {
+	h, err := body.Header()
+	if err != nil {
+		return nil, false, err
+	}
+	r := body.Open()
+	defer r.Close()
+	c := newCollector()
+	defer c.release()
+	c.views = &viewList{left: limit}
+	err = c.read(h, time.Time{}, func() ([]byte, error) {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return r.Next()
+	})
+	return c.views.list, c.views.over || c.flaws.has(overLimits), err
+}
