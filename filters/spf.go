@@ -94,8 +94,8 @@ func (s *spfFilter) facts(ctx context.Context, f SPFFacts, ip netip.Addr, helo s
 	f.Client = ip.String()
 	count := &counted{Resolver: s.dns}
 	name, err := mail.ParseDomain(helo)
-	if err != nil {
-		name = ""
+	if err != nil || name[0] == '[' {
+		name = "" // nothing to check
 	}
 	local, domain := from.Local, from.Domain
 	if from.IsNull() {

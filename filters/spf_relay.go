@@ -65,7 +65,8 @@ func parseReceived(v string) (p relayPeer, ok bool) {
 	if end <= 0 {
 		return p, false
 	}
-	p.helo, v = v[:end], strings.TrimLeft(v[end:], " \t")
+	word := v[:end]
+	p.helo, v = word, strings.TrimLeft(v[end:], " \t")
 	for first := true; strings.HasPrefix(v, "("); first = false {
 		var comment string
 		if comment, v, ok = cutComment(v); !ok {
@@ -77,8 +78,9 @@ func parseReceived(v string) (p relayPeer, ok bool) {
 		v = strings.TrimLeft(v, " \t")
 	}
 	if !p.addr.IsValid() { // Exim without a reverse name: from [192.0.2.1] (helo=...)
-		p.addr = receivedAddr(p.helo)
-		p.helo = strings.Trim(p.helo, "[]")
+		if p.addr = receivedAddr(word); word[0] != '[' {
+			return p, false
+		}
 	}
 	return p, p.addr.IsValid() && len(v) > 3 && strings.EqualFold(v[:2], "by")
 }
