@@ -2,6 +2,8 @@ package filters
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"net/netip"
 	"time"
 )
@@ -26,3 +28,44 @@ func NewDMARC(c DMARCConfig, r Resolver) Filter { return dmarc(c, r) }
 
 // SetNow replaces the clock of a resolver's cache and outage watch.
 func (d *DNS) SetNow(now func() time.Time) { d.now = now }
+
+// DMARCRecord is what parseDMARC makes of a record; ok as isDMARC says.
+type DMARCRecord struct {
+	P, SP, NP             string
+	PSD                   byte
+	Testing, StrictDKIM   bool
+	StrictSPF, Applies    bool
+	Invalid, AsksReports  bool
+	Text, OrganizationPct string
+}
+
+func ParseDMARC(txt string) (DMARCRecord, bool) {
+	if !isDMARC(txt) {
+		return DMARCRecord{}, false
+	}
+	r := parseDMARC(txt)
+	return DMARCRecord{P: r.p, SP: r.sp, NP: r.np, PSD: r.psd, Testing: r.testing, StrictDKIM: r.strictDKIM, StrictSPF: r.strictSPF,
+		Applies: r.applies(), Invalid: r.invalid, AsksReports: r.reports, Text: r.text, OrganizationPct: r.pct}, true
+}
+
+// ParseDNS reads a message as the resolver would, as the answer to a question.
+func ParseDNS(msg []byte, name string, kind uint16) (records int, err error) {
+	q, err := newQuestion(name, kind)
+	if err != nil {
+		return 0, err
+	}
+	if len(msg) < dnsHeader || !answers(msg, binary.BigEndian.Uint16(msg), q.section(nil)) {
+		return 0, errors.New("not the answer")
+	}
+	a, err := parseAnswer(msg, q)
+	if err != nil {
+		return 0, err
+	}
+	if a.err != nil {
+		return 0, a.err
+	}
+	if a.ttl > maxDNSTTL || a.bytes() > 4<<20 {
+		panic("unbounded")
+	}
+	return len(a.txt) + len(a.addrs) + len(a.mx) + len(a.names), nil
+}
