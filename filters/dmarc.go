@@ -215,8 +215,9 @@ type identifier struct {
 	dkim   bool
 }
 
-// identifiers waits for SPF and DKIM. One that is not configured says nothing, one that
-// failed has no answer. The error is that of our own context.
+// identifiers waits for SPF and DKIM. One that is switched off says nothing; one that failed
+// or was never started has no answer, which is not the same. The error is that of our own
+// context.
 func (e *dmarcEval) identifiers(ctx context.Context, in *Input) ([]identifier, error) {
 	var ids []identifier
 	v, err := in.Fact(ctx, "spf")
@@ -225,7 +226,7 @@ func (e *dmarcEval) identifiers(ctx context.Context, in *Input) ([]identifier, e
 	}
 	s, ok := v.(SPFFacts)
 	switch {
-	case errors.Is(err, ErrNotStarted) || errors.Is(err, ErrOff):
+	case errors.Is(err, ErrOff):
 	case err != nil || !ok:
 		ids = append(ids, identifier{domain: in.Sender.Domain, result: "temperror"})
 	default:
@@ -237,7 +238,7 @@ func (e *dmarcEval) identifiers(ctx context.Context, in *Input) ([]identifier, e
 	}
 	d, ok := v.(DKIMFacts)
 	switch {
-	case errors.Is(err, ErrNotStarted) || errors.Is(err, ErrOff):
+	case errors.Is(err, ErrOff):
 	case err != nil || !ok:
 		ids = append(ids, identifier{result: "temperror", dkim: true})
 	default:

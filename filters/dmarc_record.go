@@ -15,8 +15,8 @@ type dmarcRecord struct {
 	strictDKIM bool
 	strictSPF  bool
 	pct        string // obsolete (RFC 9989 A.5): read, not applied
-	reports    bool   // rua has a usable URI
-	invalid    bool   // p is missing or bad, or sp or np bad
+	rua        string
+	invalid    bool // p is missing or bad, or sp or np bad
 }
 
 // isDMARC reports whether a TXT record is a policy record at all: "v=DMARC1" comes first,
@@ -81,7 +81,7 @@ func (r *dmarcRecord) set(name, value string) {
 	case "aspf":
 		r.strictSPF = low == "s"
 	case "rua":
-		r.reports = hasReportURI(value)
+		r.rua = value
 	case "pct":
 		if isDigits(value) && len(value) <= 3 {
 			r.pct = value
@@ -117,7 +117,7 @@ func hasReportURI(list string) bool {
 }
 
 // applies reports whether DMARC is to be applied by this record.
-func (r *dmarcRecord) applies() bool { return !r.invalid || r.reports }
+func (r *dmarcRecord) applies() bool { return !r.invalid || hasReportURI(r.rua) }
 
 // weaker is a policy one level down, as t=y asks for (RFC 9989 4.7).
 func weaker(policy string) string {

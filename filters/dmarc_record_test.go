@@ -56,7 +56,7 @@ func TestA31_RecordTolerance(t *testing.T) {
 		}
 	}
 	r, _ := filters.ParseDMARC("v=DMARC1; p=none; sp=quarantine; np=reject; psd=n; t=Y; adkim=s; aspf=S; pct=20")
-	if r.SP != "quarantine" || r.NP != "reject" || r.PSD != 'n' || !r.Testing || !r.StrictDKIM || !r.StrictSPF || r.OrganizationPct != "20" {
+	if r.SP != "quarantine" || r.NP != "reject" || r.PSD != 'n' || !r.Testing || !r.StrictDKIM || !r.StrictSPF || r.Pct != "20" {
 		t.Errorf("%+v", r)
 	}
 }

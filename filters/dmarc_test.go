@@ -148,6 +148,11 @@ func judge(t testing.TB, z filters.Resolver, from string, others ...filters.Filt
 func judgeWith(t testing.TB, c filters.DMARCConfig, z filters.Resolver, from string, others ...filters.Filter) filters.DMARCFacts {
 	t.Helper()
 	l := letter{ip: "192.0.2.1", text: "From: " + from + "\r\n\r\n"}
+	for _, f := range []filters.Filter{spfFor("none", ""), signedBy()} {
+		if !slices.ContainsFunc(others, func(o filters.Filter) bool { return o.Name == f.Name }) {
+			others = append(others, f)
+		}
+	}
 	return authenticateWith(t, l, append(others, filters.NewDMARC(c, z))...).dmarc
 }
 
@@ -300,6 +305,8 @@ func TestA33_Temperror(t *testing.T) {
 		{"the walk of an identifier fails", "half.example", spfFor("pass", "sub.half.example"), signedBy(), "temperror"},
 		{"dkim itself failed", "example.org", spfFor("fail", "example.org"), failing("dkim"), "temperror"},
 		{"spf itself failed, dkim passes", "example.org", failing("spf"), signedBy("example.org"), "pass"},
+		{"nobody started dkim", "example.org", spfFor("fail", "example.org"), failing("other"), "temperror"},
+		{"dkim is switched off", "example.org", spfFor("fail", "example.org"), off("dkim"), "fail"},
 		{"permerror is no temperror", "example.org", spfFor("permerror", "example.org"), signedBy(), "fail"},
 	} {
 		in := filters.Input{Body: mail.BodyOf([]byte("From: a@" + c.from + "\r\n\r\n"))}
@@ -317,6 +324,11 @@ func TestA33_Temperror(t *testing.T) {
 func failing(name string) filters.Filter {
 	return filters.Filter{Name: name, Facts: filters.DKIMFacts{},
 		Gather: func(context.Context, *filters.Input) (any, error) { return nil, fmt.Errorf("%s: broken", name) }}
+}
+
+func off(name string) filters.Filter {
+	return filters.Filter{Name: name, Facts: filters.DKIMFacts{},
+		Gather: func(context.Context, *filters.Input) (any, error) { return nil, filters.ErrOff }}
 }
 
 func TestA01_MalformedFromNeverPasses(t *testing.T) {

@@ -31,12 +31,12 @@ func (d *DNS) SetNow(now func() time.Time) { d.now = now }
 
 // DMARCRecord is what parseDMARC makes of a record; ok as isDMARC says.
 type DMARCRecord struct {
-	P, SP, NP             string
-	PSD                   byte
-	Testing, StrictDKIM   bool
-	StrictSPF, Applies    bool
-	Invalid, AsksReports  bool
-	Text, OrganizationPct string
+	P, SP, NP            string
+	PSD                  byte
+	Testing, StrictDKIM  bool
+	StrictSPF, Applies   bool
+	Invalid, AsksReports bool
+	Text, Pct            string
 }
 
 func ParseDMARC(txt string) (DMARCRecord, bool) {
@@ -45,7 +45,7 @@ func ParseDMARC(txt string) (DMARCRecord, bool) {
 	}
 	r := parseDMARC(txt)
 	return DMARCRecord{P: r.p, SP: r.sp, NP: r.np, PSD: r.psd, Testing: r.testing, StrictDKIM: r.strictDKIM, StrictSPF: r.strictSPF,
-		Applies: r.applies(), Invalid: r.invalid, AsksReports: r.reports, Text: r.text, OrganizationPct: r.pct}, true
+		Applies: r.applies(), Invalid: r.invalid, AsksReports: hasReportURI(r.rua), Text: r.text, Pct: r.pct}, true
 }
 
 // ParseDNS reads a message as the resolver would, as the answer to a question.

@@ -56,6 +56,8 @@ func NewScope(parent *Scope) *Scope { return &Scope{parent: parent} }
 // result's err. What a filter needs from another comes through Input.Fact, so the order of
 // fs does not matter.
 func (s *Scope) Start(ctx context.Context, fs []Filter, in Input) {
+	// All are known before the first begins, so that none finds another not started.
+	begun := make([]*run, 0, len(fs))
 	for i := range fs {
 		if s.find(fs[i].Name) != nil {
 			continue
@@ -67,10 +69,13 @@ func (s *Scope) Start(ctx context.Context, fs []Filter, in Input) {
 		}
 		s.runs[r.filter.Name] = r
 		s.mu.Unlock()
+		begun = append(begun, r)
+	}
+	in.Recipients = slices.Clip(in.Recipients)
+	s.wg.Add(len(begun))
+	for _, r := range begun {
 		own := in
-		own.Recipients = slices.Clip(in.Recipients)
 		own.scope, own.after = s, r.filter.After
-		s.wg.Add(1)
 		if r.filter.Inline {
 			s.gather(ctx, r, &own)
 		} else {

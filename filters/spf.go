@@ -84,15 +84,13 @@ func (s *spfFilter) gather(ctx context.Context, in *Input) (any, error) {
 		}
 		ip, helo = peer.addr, peer.helo
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.Budget)
-	defer cancel()
 	return s.facts(ctx, none, ip, helo, in.Sender), nil
 }
 
 // facts evaluates both identities (RFC 7208 2.3, 2.4).
 func (s *spfFilter) facts(ctx context.Context, f SPFFacts, ip netip.Addr, helo string, from mail.Address) SPFFacts {
 	f.Client = ip.String()
-	count := &counted{Resolver: s.dns}
+	count := &counted{Resolver: s.dns, until: time.Now().Add(s.Budget)}
 	name, err := mail.ParseDomain(helo)
 	if err != nil || name[0] == '[' {
 		name = "" // nothing to check
@@ -106,7 +104,7 @@ func (s *spfFilter) facts(ctx context.Context, f SPFFacts, ip netip.Addr, helo s
 	}
 	out, lookups := s.check(ctx, count, ip, name, local, domain)
 	f.Result, f.Domain, f.Explanation, f.Lookups = out.result, domain, out.explanation, lookups
-	f.Mechanism, f.Record, f.Reason = mail.Printable(out.mechanism, spfText), mail.Printable(out.record, spfText), mail.Printable(out.problem, spfText)
+	f.Mechanism, f.Record, f.Reason = out.mechanism, out.record, out.problem
 	f.Permissive = out.result == "pass" && out.wide
 	f.Mailfrom = SPFIdentity{Result: f.Result, Domain: domain}
 	f.Helo = f.Mailfrom
@@ -131,7 +129,12 @@ func (s *spfFilter) check(ctx context.Context, dns *counted, ip netip.Addr, helo
 	if e.receiver == "" {
 		e.receiver = "unknown"
 	}
+	ctx, cancel := context.WithDeadline(ctx, dns.until)
+	defer cancel()
 	out := e.check(ctx, domain)
+	for _, text := range []*string{&out.mechanism, &out.record, &out.problem} {
+		*text = mail.Printable(*text, spfText)
+	}
 	if !e.personal && out.result != "temperror" {
 		s.seen.put(key, out, e.lookups)
 	}
@@ -160,10 +163,11 @@ func (f SPFFacts) AuthResults() []mail.AuthResult {
 	return []mail.AuthResult{from, helo}
 }
 
-// counted bounds how many questions one message may ask.
+// counted bounds how many questions one message may ask, and until when.
 type counted struct {
 	Resolver
-	n int
+	n     int
+	until time.Time
 }
 
 var errSPFQueries = errors.New("too many DNS questions for one message")

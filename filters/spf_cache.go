@@ -51,7 +51,6 @@ func (c *spfCache) get(k spfKey) (spfOutcome, int, bool) {
 }
 
 func (c *spfCache) put(k spfKey, out spfOutcome, lookups int) {
-	out.record = clip(out.record, 2*spfText)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.young) >= spfEntries {

@@ -156,3 +156,18 @@ func FuzzAuthors(f *testing.F) {
 		}
 	})
 }
+
+func FuzzPrintable(f *testing.F) {
+	for _, s := range []string{"", " ", "a b", "a  b", "a\r\nb ", "ü\x00", " a"} {
+		f.Add(s, 10)
+	}
+	f.Fuzz(func(t *testing.T, s string, max int) {
+		if max < 0 || max > 1000 {
+			return
+		}
+		p := Printable(s, max)
+		if len(p) > max || !isPrintable(p) || Printable(p, max+2) != p {
+			t.Fatalf("%q: %q", s, p)
+		}
+	})
+}

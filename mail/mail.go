@@ -121,6 +121,9 @@ func (r *Reply) Error() string { return r.String() }
 // stand in a reply or a header without saying anything else there: every
 // control, 8-bit or invalid byte becomes '?', runs of white space one blank.
 func Printable(s string, max int) string {
+	if isPrintable(s) && len(s) < max {
+		return s
+	}
 	var b strings.Builder
 	space := false
 	for _, r := range s {
@@ -141,4 +144,17 @@ func Printable(s string, max int) string {
 		b.WriteRune(r)
 	}
 	return b.String()
+}
+
+// isPrintable reports whether s has nothing for Printable to change.
+func isPrintable(s string) bool {
+	last := byte(' ') // no blank at the start, none at the end, no two in a row
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c < ' ' || c > '~' || c == ' ' && last == ' ' {
+			return false
+		}
+		last = c
+	}
+	return s == "" || last != ' '
 }
