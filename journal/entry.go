@@ -1,3 +1,7 @@
+// Package journal tells what became of every transaction: one entry each, with the facts,
+// the outcome of each recipient and the steps that led there. Store keeps entries in batches
+// off the reply's path, to be searched and pruned by age; Tee hands each to the log and the
+// metrics as well. Nothing is decided here.
 package journal
 
 import (

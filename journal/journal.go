@@ -1,0 +1,272 @@
+package journal
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postern/store"
+)
+
+// Errors that callers tell apart.
+var (
+	ErrNotFound = errors.New("no such entry in the journal")
+	ErrClosed   = errors.New("the journal is closed")
+)
+
+// Options of Open.
+type Options struct {
+	DB        *store.DB        // stays the caller's to close, after the journal
+	Retention time.Duration    // 0: 90 days
+	Clock     func() time.Time // nil: time.Now
+	Queue     int              // entries that may wait to be written; 0: 4096
+	Linger    time.Duration    // wait for more entries to share a commit; 0: 20 ms; negative: none
+	Log       *slog.Logger     // nil: none
+}
+
+const maxBatch = 512
+
+// A Store keeps entries. All methods may be called from any goroutine.
+type Store struct {
+	o     Options
+	queue chan pending
+	enc   encoder
+
+	mu     sync.RWMutex // held for reading while an entry is handed over
+	closed bool
+	ended  chan struct{}
+
+	waiting atomic.Int64 // entries not yet written
+	lost    atomic.Int64
+	sick    atomic.Pointer[error] // why the last batch could not be written
+}
+
+// A pending is an entry on its way; with a nil entry it is a Flush.
+type pending struct {
+	e    *Entry
+	done chan<- error // nil: nobody waits
+}
+
+//go:embed schema
+var schema embed.FS
+
+// Open opens the journal and brings its tables up to date. Close it.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Retention == 0 {
+		o.Retention = 90 * 24 * time.Hour
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Queue == 0 {
+		o.Queue = 4096
+	}
+	if o.Linger == 0 {
+		o.Linger = 20 * time.Millisecond
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	steps, err := fs.Sub(schema, "schema")
+	if err != nil {
+		return nil, err
+	}
+	if err := o.DB.Migrate(ctx, "journal", steps); err != nil {
+		return nil, err
+	}
+	s := &Store{o: o, queue: make(chan pending, o.Queue), ended: make(chan struct{})}
+	if err := s.enc.init(); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	go s.run()
+	return s, nil
+}
+
+// Record hands an entry over to be written soon; it must not be changed afterwards. It waits
+// only while the queue is full. What cannot be written later is logged and seen in Err.
+func (s *Store) Record(ctx context.Context, e *Entry) error {
+	return s.hand(ctx, pending{e: e})
+}
+
+// RecordDurably returns nil when the entry is on disk. When ctx ends first, it may still
+// be written.
+func (s *Store) RecordDurably(ctx context.Context, e *Entry) error {
+	return s.handAndWait(ctx, e)
+}
+
+// Flush returns when all that was recorded before is written, or has failed to be.
+func (s *Store) Flush(ctx context.Context) error { return s.handAndWait(ctx, nil) }
+
+func (s *Store) handAndWait(ctx context.Context, e *Entry) error {
+	done := make(chan error, 1)
+	if err := s.hand(ctx, pending{e, done}); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("record: %w", context.Cause(ctx))
+	}
+}
+
+func (s *Store) hand(ctx context.Context, p pending) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return ErrClosed
+	}
+	if p.e != nil {
+		s.waiting.Add(1)
+	}
+	select {
+	case s.queue <- p:
+		return nil
+	case <-ctx.Done():
+		if p.e != nil {
+			s.waiting.Add(-1)
+		}
+		return fmt.Errorf("record: the queue is full: %w", context.Cause(ctx))
+	}
+}
+
+// Err tells why the journal could not be written when it last had to; nil while all is well.
+func (s *Store) Err() error {
+	if p := s.sick.Load(); p != nil {
+		return *p
+	}
+	return s.o.DB.Err()
+}
+
+// Waiting is the number of entries not yet written, Lost of those that could not be.
+func (s *Store) Waiting() int64 { return s.waiting.Load() }
+func (s *Store) Lost() int64    { return s.lost.Load() }
+
+// Close writes what waits. Entries recorded afterwards are refused. It may be called twice.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.queue)
+	}
+	s.mu.Unlock()
+	<-s.ended
+	return nil
+}
+
+// run writes batches until the queue is closed.
+func (s *Store) run() {
+	defer close(s.ended)
+	batch := make([]pending, 0, maxBatch)
+	for p := range s.queue {
+		batch = s.collect(append(batch[:0], p))
+		s.write(batch)
+		clear(batch)
+	}
+}
+
+// collect adds what waits, and what comes within Linger unless somebody waits for it.
+func (s *Store) collect(batch []pending) []pending {
+	hurry := batch[0].done != nil || s.o.Linger < 0
+	var timer *time.Timer
+	for len(batch) < maxBatch {
+		var p pending
+		var ok bool
+		select {
+		case p, ok = <-s.queue:
+		default:
+			if hurry {
+				return batch
+			}
+			if timer == nil {
+				timer = time.NewTimer(s.o.Linger)
+				defer timer.Stop()
+			}
+			select {
+			case p, ok = <-s.queue:
+			case <-timer.C:
+				return batch
+			}
+		}
+		if !ok {
+			return batch
+		}
+		batch = append(batch, p)
+		hurry = hurry || p.done != nil
+	}
+	return batch
+}
+
+// write writes a batch in one transaction; when that fails, each entry by itself, so that
+// one bad entry does not cost the others.
+func (s *Store) write(batch []pending) {
+	rows := make([]row, len(batch))
+	errs := make([]error, len(batch))
+	for i, p := range batch {
+		if p.e != nil {
+			rows[i], errs[i] = s.enc.row(p.e)
+		}
+	}
+	err := s.o.DB.Write(context.Background(), func(tx *store.Tx) error {
+		for i := range rows {
+			if batch[i].e == nil || errs[i] != nil {
+				continue
+			}
+			if err := rows[i].insert(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		err = s.singly(batch, rows, errs)
+	}
+	s.sick.Store(nil)
+	if err != nil {
+		s.sick.Store(&err)
+	}
+	for i, p := range batch {
+		if p.e != nil {
+			s.waiting.Add(-1)
+		}
+		if errs[i] != nil {
+			s.lost.Add(1)
+			s.o.Log.Error("journal entry lost", "id", p.e.ID, "error", errs[i])
+		}
+		if p.done != nil {
+			p.done <- errs[i]
+		}
+	}
+}
+
+// singly returns the last error of the store itself; an entry that is at fault by itself
+// has its own in errs.
+func (s *Store) singly(batch []pending, rows []row, errs []error) (last error) {
+	var wg sync.WaitGroup
+	for i := range rows {
+		if batch[i].e == nil || errs[i] != nil {
+			continue
+		}
+		wg.Go(func() { errs[i] = s.o.DB.Write(context.Background(), rows[i].insert) })
+	}
+	wg.Wait()
+	ok := 0
+	for i, err := range errs {
+		if err != nil {
+			errs[i] = fmt.Errorf("record %s: %w", batch[i].e.ID, err)
+			last = fmt.Errorf("journal: %w", err)
+		} else if batch[i].e != nil {
+			ok++
+		}
+	}
+	if ok > 0 && s.o.DB.Err() == nil {
+		return nil
+	}
+	return last
+}
