@@ -1,3 +1,94 @@
+// Command postern is a filtering mail gateway. It stands in front of a mail server, lets
+// filters gather facts about each message and rules decide, relays clean mail and holds the
+// rest. This package is the front door: it reads the configuration, builds the rooms and
+// joins them; it is the only place that knows everyone.
 package main
 
-func main() {}
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes of every command.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// cli is the table of commands.
+type cli struct {
+	Demo    demoCmd    `cmd:"" help:"All of it on loopback: a sample internal server, sample mails through the real gateway; shows what became of each."`
+	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
+	Try     tryCmd     `cmd:"" help:"Judge messages from files, offline of SMTP; show every fact and each rule's say."`
+	Check   checkCmd   `cmd:"" help:"Check configuration and rules; show what each rule needs and its earliest reply; ask the neighbours."`
+	Rules   rulesCmd   `cmd:"" help:"What rules can be made of."`
+	Held    heldCmd    `cmd:"" help:"Held mail: list, show, raw, release, delete."`
+	Log     logCmd     `cmd:"" help:"What became of a message, and why: search, show."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// output is where a command prints.
+type output struct{ out, err io.Writer }
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run executes one command line and returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	var c cli
+	code := -1
+	parser, err := kong.New(&c, kong.Name("postern"),
+		kong.Description("A filtering mail gateway: in front of your mail server, it checks each message, relays clean mail and holds the rest, and says why."),
+		kong.Vars{"default_file": defaultFile}, kong.Writers(stdout, stderr), kong.Exit(func(n int) { code = n; panic(exitPanic{}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+	if err != nil {
+		fmt.Fprintln(stderr, "postern:", err)
+		return exitFailed
+	}
+	ctx, err := parse(parser, args)
+	if code >= 0 { // --help printed and asked to exit
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "postern: %v\nSee postern --help.\n", err)
+		return exitUsage
+	}
+	ctx.Bind(output{stdout, stderr})
+	if err := ctx.Run(); err != nil {
+		if !errors.Is(err, errQuiet) {
+			fmt.Fprintln(stderr, "postern:", err)
+		}
+		var usage *usageError
+		if errors.As(err, &usage) {
+			return exitUsage
+		}
+		return exitFailed
+	}
+	return exitDone
+}
+
+// exitPanic unwinds kong's parser, which expects its Exit not to return.
+type exitPanic struct{}
+
+func parse(p *kong.Kong, args []string) (ctx *kong.Context, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			if _, ok := v.(exitPanic); !ok {
+				panic(v)
+			}
+		}
+	}()
+	return p.Parse(args)
+}
+
+// errQuiet is a failure that was already told.
+var errQuiet = errors.New("failed")
+
+// A usageError is a command line that asks for something that cannot be.
+type usageError struct{ msg string }
+
+func (e *usageError) Error() string { return e.msg }

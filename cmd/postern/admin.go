@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"postern/journal"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics are what Prometheus reads; messages come from the journal's entries alone.
+type metrics struct {
+	registry *prometheus.Registry
+	messages *prometheus.CounterVec
+	rules    *prometheus.CounterVec
+	filters  *prometheus.HistogramVec
+	took     prometheus.Histogram
+	bytes    prometheus.Counter
+	reloads  *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		messages: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_messages_total", Help: "Transactions by their end: delivered held mixed refused deferred discarded abandoned."}, []string{"result"}),
+		rules:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_verdicts_total", Help: "Recipients' copies by deciding rule and what was done."}, []string{"rule", "do"}),
+		filters:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "postern_filter_seconds", Help: "Time that a filter took.", Buckets: []float64{.0005, .002, .01, .05, .2, 1, 5, 20}}, []string{"filter", "state"}),
+		took:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "postern_transaction_seconds", Help: "Time from MAIL to the final reply.", Buckets: []float64{.001, .005, .02, .1, .5, 2, 10, 60, 240}}),
+		bytes:    prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_received_bytes_total", Help: "Bytes of messages received."}),
+		reloads:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_reloads_total", Help: "Reloads of the rules by outcome."}, []string{"outcome"}),
+	}
+	m.registry.MustRegister(m.messages, m.rules, m.filters, m.took, m.bytes, m.reloads,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// sink counts journal entries.
+func (m *metrics) sink() journal.Sink {
+	return func(e *journal.Entry) {
+		m.messages.WithLabelValues(e.Result).Inc()
+		m.bytes.Add(float64(e.Size))
+		m.took.Observe(e.Took.Seconds())
+		for _, o := range e.Outcomes {
+			m.rules.WithLabelValues(o.Rule, o.Do).Inc()
+		}
+		for _, f := range e.Filters {
+			m.filters.WithLabelValues(f.Name, f.State).Observe(f.Took.Seconds())
+		}
+	}
+}
+
+// observe adds what is read when Prometheus asks.
+func (p *program) observe() {
+	gauge := func(name, help string, value func() float64) {
+		p.metrics.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	gauge("postern_sessions", "Open SMTP connections.", func() float64 { return float64(p.gateway.Sessions()) })
+	gauge("postern_quarantine_bytes", "Bytes of held mail on disk.", func() float64 {
+		u, err := p.quarantine.Usage(context.Background())
+		if err != nil {
+			return -1
+		}
+		return float64(u.Bytes)
+	})
+	gauge("postern_healthy", "1 when /health says ok.", func() float64 {
+		if _, problems := p.health(); problems {
+			return 0
+		}
+		return 1
+	})
+}
+
+// health tells the state of each neighbour in words without data; degraded is whether anything
+// is wrong. Filters that are off on purpose are told, but are no fault.
+func (p *program) health() (state map[string]any, degraded bool) {
+	state = map[string]any{}
+	say := func(name string, err error) {
+		state[name] = "ok"
+		if err != nil {
+			state[name], degraded = "failed", true
+		}
+	}
+	say("store", errors.Join(p.db.Err(), p.quarantine.Err(), p.journal.Err(), p.gateway.Healthy()))
+	say("upstream", p.upstream.Health())
+	if p.resolver.Degraded() {
+		say("dns", errors.New("no answers"))
+	} else {
+		say("dns", nil)
+	}
+	p.policy.mu.Lock()
+	say("rules", p.policy.error)
+	if len(p.policy.off) > 0 {
+		state["off"] = p.policy.off
+	}
+	p.policy.mu.Unlock()
+	state["status"] = "ok"
+	if degraded {
+		state["status"] = "degraded"
+	}
+	return state, degraded
+}
+
+// An adminServer serves health and metrics; nil when there is none.
+type adminServer struct {
+	server *http.Server
+	addr   string
+	done   chan struct{}
+}
+
+// startAdmin listens on the admin address.
+func (p *program) startAdmin() (*adminServer, error) {
+	if p.cfg.Admin == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", p.cfg.Admin)
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+		p.log.Warn("health and metrics are not on the loopback address: everybody who reaches it can read them", "admin", l.Addr())
+	}
+	p.observe()
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		state, degraded := p.health()
+		w.Header().Set("Content-Type", "application/json")
+		if degraded {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_ = json.NewEncoder(w).Encode(state)
+	})
+	a := &adminServer{addr: l.Addr().String(), done: make(chan struct{}),
+		server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 20 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}}
+	go func() {
+		defer close(a.done)
+		if err := a.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			p.log.Error("admin", "error", err)
+		}
+	}()
+	p.log.Info("health and metrics", "admin", a.addr)
+	return a, nil
+}
+
+func (a *adminServer) close() {
+	if a != nil {
+		_ = a.server.Close()
+		<-a.done
+	}
+}

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/filters"
+	"postern/gateway"
+	"postern/journal"
+	"postern/mail"
+	"postern/quarantine"
+	"postern/rules"
+	"postern/store"
+)
+
+// A program is the gateway with all its rooms, built from a configuration; the only place
+// where concrete types meet.
+type program struct {
+	cfg        *Config
+	log        *slog.Logger
+	db         *store.DB
+	quarantine *quarantine.Store
+	journal    *journal.Store
+	upstream   *gateway.Servers
+	resolver   *filters.DNS
+	gateway    *gateway.Gateway
+	certs      *certificates
+	metrics    *metrics
+	policy     *policyState
+}
+
+// build makes everything that serve needs. close what it returns.
+func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err error) {
+	p = &program{cfg: cfg, log: log, metrics: newMetrics()}
+	defer func() {
+		if err != nil {
+			p.close()
+			p = nil
+		}
+	}()
+	if p.db, p.quarantine, p.journal, err = openStores(ctx, cfg, log, true); err != nil {
+		return p, err
+	}
+	if p.upstream, err = internalServers(cfg, log); err != nil {
+		return p, err
+	}
+	if p.resolver, err = newResolver(cfg); err != nil {
+		return p, err
+	}
+	if p.certs, err = openCertificates(cfg, log); err != nil {
+		return p, err
+	}
+	gcfg, err := gatewayConfig(cfg, p.certs)
+	if err != nil {
+		return p, err
+	}
+	p.gateway = gateway.New(gcfg, gateway.Deps{
+		Upstream:   p.upstream,
+		Quarantine: p.quarantine,
+		Journal:    journal.Tee(p.journal, journal.LogSink(log), p.metrics.sink()),
+		Spool:      mail.NewSpool(gcfg.SpoolDir, 0, gcfg.Limits.Memory),
+		Log:        log,
+	})
+	p.policy = &policyState{}
+	return p, p.loadPolicy()
+}
+
+// close gives everything back, in the order that loses nothing.
+func (p *program) close() {
+	var errs []error
+	if p.journal != nil {
+		errs = append(errs, p.journal.Close())
+	}
+	if p.quarantine != nil {
+		errs = append(errs, p.quarantine.Close())
+	}
+	if p.db != nil {
+		errs = append(errs, p.db.Close())
+	}
+	if p.upstream != nil {
+		errs = append(errs, p.upstream.Close())
+	}
+	if p.resolver != nil {
+		errs = append(errs, p.resolver.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		p.log.Error("closing", "error", err)
+	}
+}
+
+// openStores opens database, quarantine and journal; exclusive is for the one daemon of a data
+// folder.
+func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bool) (*store.DB, *quarantine.Store, *journal.Store, error) {
+	db, err := store.Open(ctx, cfg.Data, store.Options{Exclusive: exclusive})
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("data folder %s: %w", cfg.Data, err)
+	}
+	q, err := quarantine.Open(ctx, quarantine.Options{DB: db, Retention: time.Duration(cfg.Quarantine.Keep), MaxBytes: int64(cfg.Quarantine.MaxSize), Log: log})
+	if err != nil {
+		return db, nil, nil, fmt.Errorf("quarantine: %w", err)
+	}
+	j, err := journal.Open(ctx, journal.Options{DB: db, Retention: time.Duration(cfg.Journal.Keep)})
+	if err != nil {
+		return db, q, nil, fmt.Errorf("journal: %w", err)
+	}
+	return db, q, j, nil
+}
+
+// internalServers makes the client towards the internal servers; it connects to nothing yet.
+func internalServers(cfg *Config, log *slog.Logger) (*gateway.Servers, error) {
+	sc := gateway.ServersConfig{Groups: map[string]gateway.ServerConfig{}, Routes: map[string]string{}, Log: log}
+	group := func(name string, u *UpstreamConfig) error {
+		g := gateway.ServerConfig{Addresses: u.Servers, Helo: cfg.Hostname, TLS: gateway.TLSMode(u.TLS), TLSName: u.TLSName,
+			XForward: u.XForward, MaxIdle: u.MaxIdle}
+		g.TLSInsecure = u.TLSVerify != nil && !*u.TLSVerify
+		if u.TLSCA != "" {
+			pem, err := os.ReadFile(u.TLSCA)
+			if err != nil {
+				return fmt.Errorf("tls_ca: %w", err)
+			}
+			if g.TLSRoots = x509.NewCertPool(); !g.TLSRoots.AppendCertsFromPEM(pem) {
+				return fmt.Errorf("tls_ca: %s holds no certificate", u.TLSCA)
+			}
+		}
+		sc.Groups[name] = g
+		return nil
+	}
+	if err := group(gateway.DefaultGroup, &cfg.Upstream); err != nil {
+		return nil, err
+	}
+	for i := range cfg.Routes {
+		name := fmt.Sprintf("route %d (%s)", i+1, strings.Join(cfg.Routes[i].Servers, ", "))
+		if err := group(name, &cfg.Routes[i].UpstreamConfig); err != nil {
+			return nil, err
+		}
+		for _, d := range cfg.Routes[i].Domains {
+			sc.Routes[d] = name
+		}
+	}
+	return gateway.NewServers(sc)
+}
+
+// newResolver makes the resolver; without configured servers those of /etc/resolv.conf.
+func newResolver(cfg *Config) (*filters.DNS, error) {
+	return filters.NewResolver(filters.ResolverConfig{Servers: cfg.DNS.Servers, Timeout: time.Duration(cfg.DNS.Timeout)})
+}
+
+// filterList is every configured filter.
+func filterList(cfg *Config, r filters.Resolver) []filters.Filter {
+	trusted, _ := prefixes(cfg.TrustedRelays) // validated
+	fail := filters.Defer
+	if cfg.ClamAV.OnFailure != "defer" {
+		fail = filters.Unknown
+	}
+	return filters.New(filters.Config{
+		Resolver: r,
+		SPF:      filters.SPFConfig{Receiver: cfg.Hostname, Trusted: trusted},
+		DMARC:    filters.DMARCConfig{PSL: cfg.DMARC.PSL},
+		ClamAV: filters.ClamAVConfig{Addresses: cfg.ClamAV.Addresses, Timeout: time.Duration(cfg.ClamAV.Timeout),
+			MaxSize: int64(cfg.ClamAV.MaxSize), Concurrent: cfg.ClamAV.Concurrent},
+		ClamFail: fail,
+	})
+}
+
+// Rules for clamav.on_failure other than defer, behind all others.
+const (
+	heldUnscanned = `rules: [{name: not-scanned, when: clamav.error != "", class: virus, do: quarantine, because: "the virus scanner gave no answer"}]`
+	sentUnscanned = `rules: [{name: not-scanned, when: clamav.error != "", class: virus, effects: ['add_header("X-Postern-Unscanned", "yes")'], because: "the virus scanner gave no answer"}]`
+)
+
+// ruleFiles reads the rule folder; without one the built-in policy decides.
+func ruleFiles(cfg *Config) ([]rules.Source, fs.FS, error) {
+	var files []rules.Source
+	var folder fs.FS
+	if cfg.Rules == "" {
+		files = append(files, rules.Builtin())
+	} else {
+		folder = os.DirFS(cfg.Rules)
+		names, err := fs.Glob(folder, "*.yaml")
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(names) == 0 {
+			return nil, nil, fmt.Errorf("rules: no *.yaml file in %s", cfg.Rules)
+		}
+		slices.Sort(names)
+		for _, n := range names {
+			text, err := fs.ReadFile(folder, n)
+			if err != nil {
+				return nil, nil, fmt.Errorf("rules: %w", err)
+			}
+			files = append(files, rules.Source{Name: filepath.Join(cfg.Rules, n), Text: text})
+		}
+	}
+	if len(cfg.ClamAV.Addresses) > 0 {
+		const last = "\x7f clamav.on_failure" // sorts behind every file
+		switch cfg.ClamAV.OnFailure {
+		case "quarantine":
+			files = append(files, rules.Source{Name: last, Text: []byte(heldUnscanned)})
+		case "accept":
+			files = append(files, rules.Source{Name: last, Text: []byte(sentUnscanned)})
+		}
+	}
+	return files, folder, nil
+}
+
+// compile turns the rule files into a policy over the given filters.
+func compile(cfg *Config, fs []filters.Filter) (*rules.Policy, error) {
+	files, folder, err := ruleFiles(cfg)
+	if err != nil {
+		return nil, err
+	}
+	o := rules.Options{Vocabulary: filters.Vocabulary(), Effects: gateway.EffectSpecs(), Files: folder}
+	for name := range o.Vocabulary {
+		i := slices.IndexFunc(fs, func(f filters.Filter) bool { return f.Name == name })
+		if i < 0 {
+			o.Off = append(o.Off, name)
+		} else if fs[i].OnFail == filters.Defer {
+			o.Defer = append(o.Defer, name)
+		}
+	}
+	slices.Sort(o.Off)
+	slices.Sort(o.Defer)
+	return rules.Compile(files, o)
+}
+
+// gatewayConfig is the part of the configuration that the gateway itself needs.
+func gatewayConfig(cfg *Config, certs *certificates) (gateway.Config, error) {
+	domains, err := mail.NewDomainSet(cfg.Domains)
+	if err != nil {
+		return gateway.Config{}, err
+	}
+	proxies, err := prefixes(cfg.Proxies)
+	if err != nil {
+		return gateway.Config{}, err
+	}
+	trusted, err := prefixes(cfg.TrustedRelays)
+	if err != nil {
+		return gateway.Config{}, err
+	}
+	host, err := mail.ParseDomain(cfg.Hostname)
+	if err != nil {
+		return gateway.Config{}, fmt.Errorf("hostname %q: %w", cfg.Hostname, err)
+	}
+	g := gateway.Config{
+		Hostname: host, Domains: domains, Proxies: proxies, Trusted: trusted,
+		RequireTLS: cfg.TLS.Require, GreetDelay: time.Duration(cfg.GreetDelay), BareNewline: cfg.BareNewline, AllowNUL: cfg.AllowNUL,
+		PostmasterDomain: strings.TrimPrefix(cfg.Domains[0], "."), Grace: time.Duration(cfg.Grace),
+		StripAuthResults: cfg.StripResults, Split: cfg.Recipients == "split",
+		Limits: cfg.Limits.over(gateway.DefaultLimits()), SpoolDir: filepath.Join(cfg.Data, store.Spool),
+	}
+	if certs != nil {
+		g.TLS = certs.config
+	}
+	return g, nil
+}
+
+// over gives the limits d with what is configured in their place.
+func (l LimitsConf) over(d gateway.Limits) gateway.Limits {
+	set := func(to *int, v int) {
+		if v > 0 {
+			*to = v
+		}
+	}
+	size := func(to *int64, v Size) {
+		if v > 0 {
+			*to = int64(v)
+		}
+	}
+	span := func(to *time.Duration, v Duration) {
+		if v > 0 {
+			*to = time.Duration(v)
+		}
+	}
+	set(&d.Connections, l.Connections)
+	set(&d.ConnectionsPerIP, l.ConnectionsPerIP)
+	set(&d.RatePerIP, l.RatePerIP)
+	set(&d.Recipients, l.Recipients)
+	set(&d.Hops, l.Hops)
+	set(&d.Errors, l.Errors)
+	size(&d.MessageSize, l.MessageSize)
+	size(&d.MinRate, l.MinRate)
+	size(&d.Memory, l.Memory)
+	span(&d.Command, l.Command)
+	span(&d.Stall, l.Stall)
+	span(&d.Session, l.Session)
+	span(&d.Decide, l.Decide)
+	return d
+}
+
+// listen opens the configured addresses.
+func listen(addrs []string) ([]net.Listener, error) {
+	var ls []net.Listener
+	for _, a := range addrs {
+		l, err := net.Listen("tcp", a)
+		if err != nil {
+			for _, open := range ls {
+				open.Close()
+			}
+			return nil, fmt.Errorf("%w (is another mail server running there? ports below 1024 need CAP_NET_BIND_SERVICE)", err)
+		}
+		ls = append(ls, l)
+	}
+	return ls, nil
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"postern/filters"
+	"postern/mail"
+	"postern/quarantine"
+	"postern/rules"
+	"postern/store"
+)
+
+// checkCmd looks at configuration and rules, then at the neighbours.
+type checkCmd struct {
+	settings
+	Offline bool `help:"Do not ask the neighbours (internal servers, DNS, clamd)."`
+}
+
+// Help is shown by --help.
+func (checkCmd) Help() string {
+	return "Example:\n  postern check -c /etc/postern/postern.yaml && systemctl reload postern"
+}
+
+// Run checks. It fails when the gateway would not start or could take no mail.
+func (c *checkCmd) Run(out output) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	resolver, err := newResolver(cfg)
+	if err != nil {
+		return err
+	}
+	defer resolver.Close()
+	fs := filterList(cfg, resolver)
+	_, policy, err := newPolicy(cfg, resolver)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out.out, "configuration: ok\nrules: %d, version %s\n\n", len(policy.Rules()), policy.Version())
+	if err := printRules(out.out, policy.Rules(), earliestReply(fs)); err != nil {
+		return err
+	}
+	if _, err := openCertificates(cfg, slog.New(slog.DiscardHandler)); err != nil && cfg.TLS.Certificate != "" {
+		return err
+	}
+	if c.Offline {
+		return nil
+	}
+	fmt.Fprintln(out.out)
+	r := neighbours{out: out}
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	r.upstream(ctx, cfg)
+	r.dns(ctx, cfg, resolver)
+	r.clamav(ctx, cfg)
+	r.data(ctx, cfg)
+	if r.failed {
+		return errQuiet
+	}
+	return nil
+}
+
+// earliestReply tells at which point of the transaction a rule can first answer.
+func earliestReply(fs []filters.Filter) func(rules.RuleInfo) string {
+	return func(r rules.RuleInfo) string {
+		latest := mail.Connect
+		for name := range closure(r.Needs, fs) {
+			for _, f := range fs {
+				if f.Name == name {
+					latest = max(latest, f.Stage)
+				}
+			}
+		}
+		if latest == mail.Data {
+			return "end of data"
+		}
+		return "RCPT" // what is known earlier is answered here, too
+	}
+}
+
+// neighbours collects what the neighbours said.
+type neighbours struct {
+	out    output
+	failed bool
+}
+
+func (r *neighbours) ok(format string, args ...any) {
+	fmt.Fprintf(r.out.out, "ok    "+format+"\n", args...)
+}
+func (r *neighbours) warn(format string, args ...any) {
+	fmt.Fprintf(r.out.out, "warn  "+format+"\n", args...)
+}
+func (r *neighbours) fail(format string, args ...any) {
+	r.failed = true
+	fmt.Fprintf(r.out.out, "FAIL  "+format+"\n", args...)
+}
+
+func (r *neighbours) upstream(ctx context.Context, cfg *Config) {
+	u, err := internalServers(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		r.fail("upstream: %v", err)
+		return
+	}
+	defer u.Close()
+	for _, p := range u.Probe(ctx) {
+		if p.Err != nil {
+			r.fail("internal server %s: %v: mail would be deferred (451) until it answers", p.Address, p.Err)
+			continue
+		}
+		tls := "in clear"
+		if p.TLS != "" {
+			tls = p.TLS
+		}
+		r.ok("internal server %s (%s), %s", p.Address, p.Name, tls)
+		for _, w := range p.Warnings {
+			r.warn("internal server %s: %s", p.Address, w)
+		}
+		if limit := int64(cfg.Limits.MessageSize); limit > 0 && p.Extensions.Size > 0 && p.Extensions.Size < limit {
+			r.warn("internal server %s takes %d bytes, less than limits.message_size: its limit is the one that clients are told", p.Address, p.Extensions.Size)
+		}
+	}
+}
+
+func (r *neighbours) dns(ctx context.Context, cfg *Config, d *filters.DNS) {
+	answering := 0
+	for _, s := range d.Check(ctx) {
+		if s.Err != nil {
+			r.warn("DNS server %s: %v", s.Addr, s.Err)
+			continue
+		}
+		answering++
+		r.ok("DNS server %s answers", s.Addr)
+		if !s.Loopback {
+			r.warn("DNS server %s is not on this host: answers can be forged on the way; a validating resolver on 127.0.0.1 (unbound) is best", s.Addr)
+		}
+	}
+	if answering == 0 {
+		r.fail("no DNS server answers: SPF, DKIM and DMARC cannot be checked, and mail from domains with a policy is deferred")
+	}
+}
+
+func (r *neighbours) clamav(ctx context.Context, cfg *Config) {
+	if len(cfg.ClamAV.Addresses) == 0 {
+		r.warn("no virus scanner: clamav.addresses is empty, rules that name clamav are skipped")
+		return
+	}
+	for _, addr := range cfg.ClamAV.Addresses {
+		one, cancel := context.WithTimeout(ctx, 10*time.Second)
+		v, err := filters.ClamAVConfig{Addresses: []string{addr}}.Version(one)
+		cancel()
+		if err != nil {
+			r.fail("clamd %s: %v: while no clamd answers, clamav.on_failure is %q", addr, err, cfg.ClamAV.OnFailure)
+			continue
+		}
+		r.ok("clamd %s: %s", addr, v)
+		if parts := strings.SplitN(v, "/", 3); len(parts) == 3 {
+			if built, err := time.Parse("Mon Jan _2 15:04:05 2006", parts[2]); err == nil && time.Since(built) > 7*24*time.Hour {
+				r.warn("clamd %s: its signatures are from %s: does freshclam run?", addr, built.Format(time.DateOnly))
+			}
+		}
+	}
+	limit := int64(cfg.Limits.MessageSize)
+	if limit == 0 {
+		limit = 50 << 20
+	}
+	if size := int64(cfg.ClamAV.MaxSize); size > 0 && size < limit {
+		r.warn("clamav.max_size (%d bytes) is below the largest message (%d): what is larger is held unscanned; raise StreamMaxLength in clamd.conf", size, limit)
+	}
+	r.warn("clamd.conf should have AlertExceedsMax yes and StreamMaxLength of at least %d bytes, else clamd calls clean what it did not look at", limit)
+}
+
+func (r *neighbours) data(ctx context.Context, cfg *Config) {
+	if _, err := os.Stat(cfg.Data); err != nil {
+		if st, perr := os.Stat(filepath.Dir(cfg.Data)); perr != nil || !st.IsDir() {
+			r.fail("data folder %s: neither it nor the folder above is there", cfg.Data)
+			return
+		}
+		r.ok("data folder %s is made at the first start", cfg.Data)
+		return
+	}
+	if err := store.AsOwner(cfg.Data); err != nil {
+		r.warn("data folder: %v", err)
+	}
+	db, q, j, err := openStores(ctx, cfg, slog.New(slog.DiscardHandler), false)
+	defer func() {
+		if j != nil {
+			_ = j.Close()
+		}
+		if q != nil {
+			_ = q.Close()
+		}
+		if db != nil {
+			_ = db.Close()
+		}
+	}()
+	if err != nil {
+		r.fail("%v", err)
+		return
+	}
+	if err := db.Check(ctx); err != nil {
+		r.fail("database: %v", err)
+		return
+	}
+	rep, err := q.Check(ctx)
+	if err != nil {
+		r.fail("quarantine: %v", err)
+		return
+	}
+	u, err := q.Usage(ctx)
+	if err != nil {
+		r.fail("quarantine: %v", err)
+		return
+	}
+	r.ok("data folder %s: %d held messages, %d MiB of %d", cfg.Data, u.Items, u.Bytes>>20, u.Max>>20)
+	for _, f := range []struct {
+		what  string
+		found quarantine.Found
+	}{
+		{"rows whose message file is gone: damage on disk, restore it from a backup", rep.Missing},
+		{"files without a row: set aside at the next start", rep.Orphans},
+		{"releases that a crash interrupted, perhaps delivered: postern held list --state releasing", rep.Perhaps},
+	} {
+		if f.found.Count > 0 {
+			r.warn("%d %s: %s", f.found.Count, f.what, strings.Join(f.found.IDs[:min(len(f.found.IDs), 5)], " "))
+		}
+	}
+	if rep.Missing.Count > 0 {
+		r.failed = true
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"postern/filters"
+	"postern/rules"
+)
+
+// rulesCmd shows what rules can be made of.
+type rulesCmd struct {
+	Facts   rulesFactsCmd   `cmd:"" help:"Every fact with its type and meaning."`
+	Builtin rulesBuiltinCmd `cmd:"" help:"Print the built-in policy, as a start for rule files of your own."`
+}
+
+type rulesFactsCmd struct {
+	JSON bool `name:"json" help:"As JSON."`
+}
+
+// Help is shown by --help.
+func (rulesFactsCmd) Help() string { return "Example:\n  postern rules facts | grep attachments" }
+
+// Run lists the facts.
+func (c *rulesFactsCmd) Run(out output) error {
+	facts := rules.Describe(filters.Vocabulary())
+	if c.JSON {
+		return json.NewEncoder(out.out).Encode(facts)
+	}
+	w := tabwriter.NewWriter(out.out, 0, 4, 2, ' ', 0)
+	for _, f := range facts {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Name, f.Type, f.Doc)
+	}
+	return w.Flush()
+}
+
+type rulesBuiltinCmd struct{}
+
+// Help is shown by --help.
+func (rulesBuiltinCmd) Help() string {
+	return "Example:\n  postern rules builtin > rules/10-builtin.yaml"
+}
+
+// Run prints it.
+func (rulesBuiltinCmd) Run(out output) error {
+	_, err := out.out.Write(rules.Builtin().Text)
+	return err
+}
+
+// printRules shows each rule with what it needs and the earliest reply it can give.
+func printRules(w io.Writer, list []rules.RuleInfo, earliest func(rules.RuleInfo) string) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "RULE\tDOES\tCLASS\tNEEDS\tEARLIEST REPLY\tFILE")
+	for _, r := range list {
+		does := r.Do.String()
+		if r.Do == rules.None {
+			does = fmt.Sprintf("score %+g", r.Score)
+		}
+		if r.Shadow {
+			does += " (shadow)"
+		}
+		needs := fmt.Sprint(r.Needs)
+		if len(r.Off) > 0 {
+			needs += fmt.Sprintf(" off: %v", r.Off)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s:%d\n", r.Name, does, r.Class, needs, earliest(r), r.File, r.Line)
+	}
+	return t.Flush()
+}

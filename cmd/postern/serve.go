@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// serveCmd runs the gateway until a signal.
+type serveCmd struct {
+	settings
+	Listen []string `help:"Address to take mail on, such as :25 (repeatable)." placeholder:"ADDRESS" sep:"none"`
+	Admin  *string  `help:"Address of health and metrics; \"\" for none." placeholder:"ADDRESS"`
+}
+
+// Help is shown by --help.
+func (serveCmd) Help() string {
+	return "Example:\n  postern serve --domain example.org --upstream 10.0.0.2:25 --listen :25 --data /var/lib/postern\n\n" +
+		"SIGHUP takes changed rules and certificates; SIGTERM lets messages under way end, then stops."
+}
+
+// Run serves.
+func (c *serveCmd) Run(out output) error {
+	cfg, err := c.read()
+	if err != nil {
+		return err
+	}
+	if len(c.Listen) > 0 {
+		cfg.Listen = c.Listen
+	}
+	if c.Admin != nil {
+		cfg.Admin = *c.Admin
+	}
+	if err := cfg.validate(); err != nil {
+		return fmt.Errorf("the configuration does not hold:\n%w", err)
+	}
+	log := newLog(cfg, out.err)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	p, err := build(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	listeners, err := listen(cfg.Listen)
+	if err != nil {
+		return err
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	go func() {
+		for {
+			select {
+			case <-hup:
+				p.reload()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return p.serve(ctx, listeners)
+}
+
+func newLog(cfg *Config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.Log.Level)) // validated
+	o := &slog.HandlerOptions{Level: level}
+	if cfg.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// serve takes mail on the listeners until ctx ends; then messages under way may end.
+func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
+	if err := p.sweep(ctx); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	admin, err := p.startAdmin()
+	if err != nil {
+		return err
+	}
+	defer admin.close()
+	wg.Go(func() { p.probe(ctx) })
+	wg.Go(func() { p.housekeeping(ctx) })
+	errs := make([]error, len(listeners))
+	for i, l := range listeners {
+		p.log.Info("taking mail", "listen", l.Addr(), "domains", p.cfg.Domains, "upstream", p.cfg.Upstream.Servers, "version", version())
+		wg.Go(func() {
+			if errs[i] = p.gateway.Serve(ctx, l); errs[i] != nil {
+				cancel(errs[i])
+			}
+		})
+	}
+	wg.Wait()
+	p.log.Info("stopped")
+	return errors.Join(errs...)
+}
+
+// sweep puts right what a crash left, before mail is taken.
+func (p *program) sweep(ctx context.Context) error {
+	r, err := p.quarantine.Sweep(ctx, 0)
+	if err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	if r.Kept.Count > 0 {
+		p.log.Warn("a crash left messages in doubt: they are kept in quarantine, and their senders may have sent them again", "count", r.Kept.Count, "ids", r.Kept.IDs)
+	}
+	if r.Perhaps.Count > 0 {
+		p.log.Warn("a crash interrupted releases: perhaps delivered; postern held list --state releasing", "count", r.Perhaps.Count, "ids", r.Perhaps.IDs)
+	}
+	if r.Missing.Count > 0 {
+		p.log.Error("held messages whose file is gone: damage on disk", "count", r.Missing.Count, "ids", r.Missing.IDs)
+	}
+	if r.Orphans.Count > 0 {
+		p.log.Warn("message files without a row were set aside", "count", r.Orphans.Count, "ids", r.Orphans.IDs)
+	}
+	return nil
+}
+
+// probe asks the internal servers what they offer, at start and every few minutes.
+func (p *program) probe(ctx context.Context) {
+	for wait := time.Duration(0); ; wait = 5 * time.Minute {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		one, cancel := context.WithTimeout(ctx, time.Minute)
+		for _, s := range p.upstream.Probe(one) {
+			if s.Err != nil && ctx.Err() == nil {
+				p.log.Warn("internal server does not answer: mail is deferred until it does", "address", s.Address, "error", s.Err)
+			}
+			for _, w := range s.Warnings {
+				p.log.Warn("internal server", "address", s.Address, "warning", w)
+			}
+		}
+		cancel()
+	}
+}
+
+// housekeeping removes what is past its retention, hourly.
+func (p *program) housekeeping(ctx context.Context) {
+	for wait := time.Minute; ; wait = time.Hour {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		if n, err := p.quarantine.Expire(ctx, time.Now()); err != nil {
+			p.log.Error("expiring held mail", "error", err)
+		} else if n > 0 {
+			p.log.Info("held mail past its retention was removed", "count", n)
+		}
+		if n, err := p.journal.Prune(ctx, time.Now()); err != nil {
+			p.log.Error("pruning the journal", "error", err)
+		} else if n > 0 {
+			p.log.Info("journal entries past their retention were removed", "count", n)
+		}
+		if u, err := p.quarantine.Usage(ctx); err == nil && u.Max > 0 && u.Bytes > u.Max/10*8 {
+			p.log.Warn("the quarantine is nearly full: when it is, mail that has to be held is answered 452", "bytes", u.Bytes, "max", u.Max)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+)
+
+// certificates holds the certificate for STARTTLS; reload replaces it, a bad one leaves the old
+// in force.
+type certificates struct {
+	cert, key string
+	min       uint16
+	current   atomic.Pointer[tls.Config]
+}
+
+// openCertificates loads the configured certificate, or makes a self-signed one in the data
+// folder at the first start. nil when TLS is off.
+func openCertificates(cfg *Config, log *slog.Logger) (*certificates, error) {
+	if cfg.TLS.Off {
+		return nil, nil
+	}
+	c := &certificates{cert: cfg.TLS.Certificate, key: cfg.TLS.Key, min: tlsVersion(cfg.TLS.MinVersion)}
+	if c.cert == "" {
+		c.cert, c.key = filepath.Join(cfg.Data, "self-signed.pem"), filepath.Join(cfg.Data, "self-signed.key")
+		if _, err := os.Stat(c.cert); err != nil {
+			if err := selfSigned(cfg.Hostname, c.cert, c.key); err != nil {
+				return nil, fmt.Errorf("self-signed certificate: %w", err)
+			}
+		}
+		log.Warn("STARTTLS uses a self-signed certificate: fine for opportunistic TLS; give tls.certificate and tls.key for more", "file", c.cert)
+	}
+	return c, c.reload()
+}
+
+func tlsVersion(s string) uint16 {
+	switch s {
+	case "1.0":
+		return tls.VersionTLS10
+	case "1.3":
+		return tls.VersionTLS13
+	}
+	return tls.VersionTLS12
+}
+
+// reload reads the files again.
+func (c *certificates) reload() error {
+	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+	if err != nil {
+		return fmt.Errorf("certificate %s: %w", c.cert, err)
+	}
+	c.current.Store(&tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: c.min})
+	return nil
+}
+
+// config is the one for the next handshake.
+func (c *certificates) config() *tls.Config { return c.current.Load() }
+
+// expires tells when the certificate ends.
+func (c *certificates) expires() (time.Time, error) {
+	leaf, err := x509.ParseCertificate(c.config().Certificates[0].Certificate[0])
+	if err != nil {
+		return time.Time{}, err
+	}
+	return leaf.NotAfter, nil
+}
+
+// selfSigned writes an ECDSA certificate for ten years; the key first, so that a crash leaves
+// no certificate without one.
+func selfSigned(host, cert, key string) error {
+	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return err
+	}
+	t := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().AddDate(10, 0, 0),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, t, &priv.PublicKey, priv)
+	if err != nil {
+		return err
+	}
+	bits, err := x509.MarshalPKCS8PrivateKey(priv)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: bits}), 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600)
+}
