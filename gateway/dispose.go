@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,8 +87,8 @@ func sameEffects(a, b []rules.Effect) bool {
 	})
 }
 
-// dispose acts on the verdicts: hold → discard line → send → keep or drop. Once the internal
-// server has taken a copy the answer is 250, whatever else fails.
+// dispose acts on the verdicts: hold → send → keep or drop. Once the internal server has taken a
+// copy the answer is 250, whatever else fails.
 func (t *transaction) dispose(ctx context.Context, rcpts []*recipient) *mail.Reply {
 	verdicts, routes := make([]rules.Verdict, len(rcpts)), make([]string, len(rcpts))
 	for i, r := range rcpts {
@@ -103,10 +104,12 @@ func (t *transaction) dispose(ctx context.Context, rcpts []*recipient) *mail.Rep
 	if err := h.hold(ctx, c); err != nil {
 		return t.fail(rcpts, t.unstored(err))
 	}
-	if len(c.discard) > 0 {
-		if err := t.recordDiscard(ctx, len(c.discard) == len(rcpts)); err != nil {
+	if len(c.discard) == len(rcpts) {
+		reply := accepted(t.env.ID)
+		if err := t.recordDurably(reply); err != nil {
 			return t.fail(rcpts, t.unstored(err))
 		}
+		return reply
 	}
 	for n := range c.send {
 		if refused := t.send(ctx, &h, n, c.send[n]); refused != nil {
@@ -117,10 +120,11 @@ func (t *transaction) dispose(ctx context.Context, rcpts []*recipient) *mail.Rep
 		return t.fail(rcpts, replyLater) // with nothing kept; else the copy is on disk, and a sweep will show it
 	}
 	h.accepted = true
-	if t.taken != nil {
-		return t.taken
+	reply := cmp.Or(t.taken, accepted(t.env.ID))
+	if len(c.discard) > 0 {
+		h.discard(t.recordDurably(reply))
 	}
-	return accepted(t.env.ID)
+	return reply
 }
 
 // turnDown refuses the whole message by its verdicts.

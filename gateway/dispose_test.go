@@ -88,7 +88,7 @@ func TestS51_EachRowOfTheMixedVerdictTable(t *testing.T) {
 			reply: "554 5.6.0 no such content here", result: "refused", calls: "hold send drop record"},
 		{name: "hold only", verdicts: map[string]rules.Verdict{"a@example.org": q, "b@example.org": q}, reply: "250 2.0.0 OK 0", kept: "a@example.org b@example.org", result: "held", calls: "hold keep record"},
 		{name: "discard only", verdicts: map[string]rules.Verdict{"a@example.org": x}, reply: "250 2.0.0 OK 0", result: "discarded", calls: "record durably"},
-		{name: "discard and others", verdicts: map[string]rules.Verdict{"a@example.org": x, "b@example.org": d}, reply: "250", delivered: "b@example.org", result: "mixed", calls: "record durably send record"},
+		{name: "discard and others", verdicts: map[string]rules.Verdict{"a@example.org": x, "b@example.org": d}, reply: "250", delivered: "b@example.org", result: "mixed", calls: "hold send record durably drop"},
 		{name: "two servers", verdicts: map[string]rules.Verdict{"a@example.org": d, "b@other.test": d}, reply: "250", delivered: "a@example.org b@other.test", result: "delivered", calls: "hold send send drop record"},
 		{name: "two servers, the first refuses", verdicts: map[string]rules.Verdict{"a@example.org": d, "b@other.test": d}, data: map[string]*mail.Reply{"": {Code: 452, Enhanced: [3]int{4, 3, 1}, Text: "full"}},
 			reply: "452 4.3.1 full", result: "deferred", calls: "hold send drop record"},

@@ -17,6 +17,7 @@ type holding struct {
 	rcpts    []*recipient
 	sum      string          // SHA-256 of the bytes as received, hex
 	main     *copies         // the copies to be held
+	doubt    *copies         // the copies to be discarded beside others, until the journal has that on disk
 	spare    map[int]*copies // by group: copies to be delivered, in case they are refused late
 	made     int
 	accepted bool // the answer is 250
@@ -44,6 +45,11 @@ func (h *holding) hold(ctx context.Context, c course) error {
 			return err
 		}
 	}
+	if len(c.discard) > 0 && len(c.discard) < len(h.rcpts) {
+		if h.doubt, err = h.put(ctx, c.discard, unrecorded); err != nil {
+			return err
+		}
+	}
 	for n := 1; n < len(c.send); n++ {
 		if h.spare == nil {
 			h.spare = map[int]*copies{}
@@ -55,11 +61,14 @@ func (h *holding) hold(ctx context.Context, c course) error {
 	return nil
 }
 
-// undelivered is the class of copies that the internal server refused too late.
-const undelivered = "undelivered"
+// Why copies are held, though their verdict was another. The first is a class too.
+const (
+	undelivered = "undelivered"
+	unrecorded  = "unrecorded"
+)
 
-// put makes one item durable. class is that of the verdicts when it is "".
-func (h *holding) put(ctx context.Context, to []int, class string) (*copies, error) {
+// put makes one item durable. why is "" for those that the verdicts hold.
+func (h *holding) put(ctx context.Context, to []int, why string) (*copies, error) {
 	t := h.t
 	if err := h.digest(); err != nil {
 		return nil, err
@@ -79,8 +88,11 @@ func (h *holding) put(ctx context.Context, to []int, class string) (*copies, err
 		if k.Class == "" {
 			k.Class = "policy"
 		}
-		if class == undelivered {
-			k.Class, k.Because = class, "the internal server refused it after it had taken other copies"
+		switch why {
+		case undelivered:
+			k.Class, k.Because = undelivered, "the internal server refused it after it had taken other copies"
+		case unrecorded:
+			k.Because = "was to be discarded, but that could not be recorded"
 		}
 		it.Copies = append(it.Copies, k)
 		it.Envelope.Recipients = append(it.Envelope.Recipients, r.to)
@@ -94,7 +106,7 @@ func (h *holding) put(ctx context.Context, to []int, class string) (*copies, err
 	}
 	t.note("held", c.id)
 	c.open = true
-	if class == "" {
+	if why == "" {
 		for _, i := range to {
 			h.rcpts[i].held = c.id
 		}
@@ -177,10 +189,25 @@ func (h *holding) undelivered(n int, left []int, all bool) {
 		"id", h.t.env.ID, "held", c.id)
 }
 
+// discard ends the copies to be discarded: when the journal does not have that on disk, they are
+// kept.
+func (h *holding) discard(err error) {
+	if err == nil {
+		h.drop(h.doubt)
+		return
+	}
+	h.t.failed("discard", err)
+	h.keep(h.doubt)
+	for _, i := range h.doubt.to {
+		r := h.rcpts[i]
+		r.did, r.held, r.note = rules.Quarantine, h.doubt.id, "held, since the discard could not be recorded"
+	}
+}
+
 // settle closes what is open, also when a panic passes: with an answer of 250 it is kept, else
 // dropped.
 func (h *holding) settle() {
-	all := []*copies{h.main}
+	all := []*copies{h.main, h.doubt}
 	for _, c := range h.spare {
 		all = append(all, c)
 	}

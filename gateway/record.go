@@ -49,23 +49,16 @@ func (t *transaction) record(reply *mail.Reply) {
 	}
 }
 
-// underWay is the result of an entry that was made durable before the transaction's end; the
-// final one has the same id and replaces it.
-const underWay = "under way"
-
-// recordDiscard makes the only trace of discarded copies durable. When nothing else is to be
-// done it is the entry of the transaction.
-func (t *transaction) recordDiscard(ctx context.Context, all bool) error {
-	e := t.entry(accepted(t.env.ID))
-	if !all {
-		e.Result = underWay
-	}
-	err := t.g.journal.RecordDurably(ctx, e)
+// recordDurably makes the entry durable, which is the only trace of discarded copies.
+func (t *transaction) recordDurably(reply *mail.Reply) error {
+	ctx, cancel := t.afterwards()
+	defer cancel()
+	err := t.g.journal.RecordDurably(ctx, t.entry(reply))
 	t.g.trouble.set(troubleJournal, err)
 	if err != nil {
 		return fmt.Errorf("record %s: %w", t.env.ID, err)
 	}
-	t.recorded = all
+	t.recorded = true
 	return nil
 }
 
