@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strings"
 	"time"
 
@@ -32,9 +33,8 @@ func Parse(text string) (*Zone, error) {
 	z := New()
 	var plainLines strings.Builder
 	for n, line := range strings.Split(text, "\n") {
-		f := strings.Fields(line)
-		if len(f) >= 3 && strings.HasPrefix(f[len(f)-1], "!") || len(f) >= 4 && strings.HasPrefix(f[len(f)-2], "!") {
-			if err := z.scriptLine(f); err != nil {
+		if m := scripted.FindStringSubmatch(line); m != nil {
+			if err := z.scriptLine(m[1], m[2], m[3], m[4]); err != nil {
 				return nil, fmt.Errorf("zone, line %d: %w", n+1, err)
 			}
 			line = ""
@@ -61,41 +61,26 @@ func MustParse(text string) *Zone {
 	return z
 }
 
-// scriptLine reads "name [IN] TYPE !WORD [argument]".
-func (z *Zone) scriptLine(f []string) error {
-	word := 0
-	for i, s := range f {
-		if strings.HasPrefix(s, "!") {
-			word = i
-			break
-		}
-	}
-	if word < 2 {
-		return fmt.Errorf("a script needs a name and a type before %s", f[word])
-	}
-	kind := f[word-1]
+// scripted matches "name [TTL] [IN] TYPE !WORD [argument]".
+var scripted = regexp.MustCompile(`^([^\s;"]+)\s+(?:\d+\s+)?(?:IN\s+)?([\w*]+)\s+!(\w+)(?:\s+([^\s;]+))?\s*(?:;.*)?$`)
+
+func (z *Zone) scriptLine(name, kind, word, arg string) error {
 	if _, ok := dns.StringToType[strings.ToUpper(kind)]; !ok && kind != "*" {
 		return fmt.Errorf("unknown type %q", kind)
 	}
-	var s Script
-	switch f[word] {
-	case "!DELAY":
-		if len(f) != word+2 {
-			return fmt.Errorf("!DELAY needs a duration")
-		}
-		d, err := time.ParseDuration(f[word+1])
+	if word == "DELAY" {
+		d, err := time.ParseDuration(arg)
 		if err != nil {
-			return err
+			return fmt.Errorf("!DELAY: %w", err)
 		}
-		s.Delay = d
-	default:
-		var err error
-		if s, err = failure(f[word][1:]); err != nil {
-			return err
-		}
+		z.Script(name, kind, Script{Delay: d})
+		return nil
 	}
-	z.Script(f[0], kind, s)
-	return nil
+	s, err := failure(word)
+	if err == nil {
+		z.Script(name, kind, s)
+	}
+	return err
 }
 
 // failure gives the script of a word.
