@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"postern/mail"
 	"postern/quarantine"
@@ -175,24 +174,4 @@ func (s *readerSource) Close() error {
 		return c.Close()
 	}
 	return nil
-}
-
-// Stamped gives what is sent of a held message: body holds the bytes as received, all of them.
-// On top goes a fresh block that says who released it, when; forged results in our name are
-// taken off as they are from relayed mail.
-func Stamped(cfg Config, it *quarantine.Item, body *mail.Body, by string, now time.Time) Opener {
-	return func() (Source, int64, error) {
-		h, err := body.Header()
-		if err != nil {
-			return nil, 0, err
-		}
-		if h, err = wholeHeader(body, h); err != nil {
-			return nil, 0, err
-		}
-		b := append([]byte("Received: from "+cfg.Hostname+" (quarantine)\r\n\tby "+cfg.Hostname+" "+product+" id "+it.ID+";\r\n\t"), now.Format(time.RFC1123Z)+"\r\n"...)
-		b = appendField(b, "X-Postern-Id", it.Envelope.ID)
-		b = appendField(b, "X-Postern-Verdict", "released; by="+mail.Printable(by, 100))
-		size, s := newSource(body, h, b, &edits{}, cfg.removes)
-		return s, size, nil
-	}
 }

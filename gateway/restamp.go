@@ -29,7 +29,7 @@ func Restamp(cfg Config, it *quarantine.Item, raw io.Reader, now time.Time) (src
 	b := append([]byte(nil), fmt.Sprintf("Received: by %s %s id %s;\r\n\t%s\r\n", cfg.Hostname, product, it.ID, now.Format(traceDate))...)
 	b = appendField(b, "X-Postern-Id", it.ID)
 	b = appendField(b, "X-Postern-Verdict", "released")
-	if len(it.Copies) > 0 {
+	if len(it.Copies) == 1 { // of several, each would learn of the others
 		b = appendField(b, "X-Postern-Reason", it.Copies[0].Because)
 	}
 	head, skip := compose(mail.ParseHeader(start[:end:end], mail.HeaderLimits{}), b, &edits{}, cfg.removes)

@@ -28,20 +28,14 @@ func (t *transaction) relay(rcpts []*recipient, g group) (size int64, s *source,
 		return 0, nil, err
 	}
 	e := editsOf(g.effects)
-	size, s = newSource(t.body, h, append(t.stamp(rcpts, g), e.add...), &e, t.g.cfg.removes)
-	return size, s, nil
-}
-
-// newSource opens a message with block on top and without what remove or e takes off.
-func newSource(body *mail.Body, h *mail.Header, block []byte, e *edits, remove func(*mail.Field) bool) (size int64, s *source) {
 	s = &source{}
-	s.head, s.skip = compose(h, block, e, remove)
-	s.body = body.Open()
-	size = body.Size() - s.skip
+	s.head, s.skip = compose(h, append(t.stamp(rcpts, g), e.add...), &e, t.g.cfg.removes)
+	s.body = t.body.Open()
+	size = t.body.Size() - s.skip
 	for _, p := range s.head {
 		size += int64(len(p))
 	}
-	return size, s
+	return size, s, nil
 }
 
 // wholeHeader reads the header again when the usual limits did not show all of it.

@@ -47,14 +47,14 @@ func (c *checkCmd) Run(out output) error {
 	if err := printRules(out.out, policy.Rules(), earliestReply(fs)); err != nil {
 		return err
 	}
-	if _, err := openCertificates(cfg, slog.New(slog.DiscardHandler)); err != nil && cfg.TLS.Certificate != "" {
+	fmt.Fprintln(out.out)
+	r := neighbours{out: out}
+	if err := r.certificate(cfg); err != nil {
 		return err
 	}
 	if c.Offline {
 		return nil
 	}
-	fmt.Fprintln(out.out)
-	r := neighbours{out: out}
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
 	r.upstream(ctx, cfg)
@@ -100,6 +100,27 @@ func (r *neighbours) warn(format string, args ...any) {
 func (r *neighbours) fail(format string, args ...any) {
 	r.failed = true
 	fmt.Fprintf(r.out.out, "FAIL  "+format+"\n", args...)
+}
+
+// certificate looks at a configured certificate; a self-signed one is made when it is needed.
+func (r *neighbours) certificate(cfg *Config) error {
+	if cfg.TLS.Off || cfg.TLS.Certificate == "" {
+		return nil
+	}
+	c, err := openCertificates(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	end, err := c.expires()
+	if err != nil {
+		return err
+	}
+	if left := time.Until(end); left < 14*24*time.Hour {
+		r.warn("the certificate %s ends on %s", cfg.TLS.Certificate, end.Format(time.DateOnly))
+	} else {
+		r.ok("certificate until %s", end.Format(time.DateOnly))
+	}
+	return nil
 }
 
 func (r *neighbours) upstream(ctx context.Context, cfg *Config) {

@@ -111,7 +111,9 @@ func (r *releaser) release(ctx context.Context, id string, to []mail.Address) (s
 		return "", err
 	}
 	defer body.Close()
-	open := gateway.Stamped(r.gateway, it, body, r.by, time.Now())
+	open := func() (gateway.Source, int64, error) {
+		return gateway.Restamp(r.gateway, it, body.Open(), time.Now())
+	}
 	var said []string
 	var errs []error
 	if len(extra) > 0 {

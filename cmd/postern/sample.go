@@ -123,11 +123,11 @@ func (s *sampleServer) serve(c net.Conn) {
 		code, ok := "", true
 		switch verb {
 		case "EHLO":
-			code, ok = s.say(w, verb, arg, "250-mail.internal.example\n250-PIPELINING\n250-SIZE 104857600\n250-8BITMIME\n250-ENHANCEDSTATUSCODES\n250-DSN\n250 SMTPUTF8")
+			_, ok = s.say(w, verb, arg, "250-mail.internal.example\n250-PIPELINING\n250-SIZE 104857600\n250-8BITMIME\n250-ENHANCEDSTATUSCODES\n250-DSN\n250 SMTPUTF8")
 		case "MAIL":
 			m = sampleMail{}
 			m.Sender, m.Params = path(arg)
-			code, ok = s.say(w, verb, arg, "250 2.1.0 Ok")
+			_, ok = s.say(w, verb, arg, "250 2.1.0 Ok")
 		case "RCPT":
 			to, _ := path(arg)
 			usual := "250 2.1.5 Ok"
