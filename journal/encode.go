@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -166,20 +167,27 @@ func (r *row) insert(tx *store.Tx) error {
 	return nil
 }
 
-const maxSame = 10_000 // entries of one microsecond
+// sameTime is how far a row may be moved on, in microseconds.
+const sameTime = 1_000_000
 
 func (r *row) insertEntry(tx *store.Tx) (seq int64, err error) {
 	e := r.e
-	first := e.Received.UnixMicro()
-	for seq = first; seq < first+maxSame; seq++ {
+	seq = e.Received.UnixMicro()
+	for range 2 {
 		n, err := tx.Exec("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (seq) DO NOTHING",
 			seq, e.ID, e.Result, e.Envelope.Client.Addr.String(), r.sender, r.domain,
 			clean(e.MessageID, maxField), r.replies, r.words, r.detail)
 		if err != nil || n == 1 {
 			return seq, err
 		}
+		// The first free place behind it, without walking over the taken ones in Go.
+		err = tx.Get(`SELECT min(a.seq) + 1 FROM entries a WHERE a.seq BETWEEN ? AND ?
+			AND NOT EXISTS (SELECT 1 FROM entries b WHERE b.seq = a.seq + 1)`, []any{seq, seq + sameTime}, &seq)
+		if err != nil {
+			return 0, err
+		}
 	}
-	return 0, fmt.Errorf("%d entries of the same time", maxSame)
+	return 0, errors.New("no place left at its time")
 }
 
 // decode reads an entry back.

@@ -246,3 +246,6 @@ func (t *Tx) close() {
 		delete(t.stmts, q)
 	}
 }
+
+// Waiting is how many writes wait for the writer.
+func (db *DB) Waiting() int { return len(db.jobs) }
