@@ -43,7 +43,7 @@ func clamav(c ClamAVConfig) Filter {
 		c.Concurrent = 8
 	}
 	s := &scanner{config: c, slots: make(chan struct{}, c.Concurrent), down: make([]breaker, len(c.Addresses))}
-	return Filter{Name: "clamav", Stage: mail.Data, Facts: ClamAVFacts{}, OnFail: Defer, Lazy: true, Timeout: c.Timeout, Gather: s.gather}
+	return Filter{Name: "clamav", Stage: mail.Data, After: []string{"content"}, Facts: ClamAVFacts{}, OnFail: Defer, Lazy: true, Timeout: c.Timeout, Gather: s.gather}
 }
 
 // A scanner asks one clamd after the other.
@@ -68,6 +68,46 @@ func (s *scanner) gather(ctx context.Context, in *Input) (any, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("no free scanner: %w", context.Cause(ctx))
 	}
+	facts, err := s.ask(ctx, in.Body)
+	if err != nil || facts.Infected {
+		return facts, err
+	}
+	return s.views(ctx, in)
+}
+
+// maxViews bounds what is scanned a second time, in bytes of all decoded parts.
+const maxViews = 32 << 20
+
+// views scans the decoded parts one by one where the message's form is unusual: clamd reads a
+// message in one way, mail programs may in others (C-01).
+func (s *scanner) views(ctx context.Context, in *Input) (any, error) {
+	v, err := in.Fact(ctx, "content")
+	if err != nil {
+		return nil, fmt.Errorf("parts to scan: %w", err)
+	}
+	if c, ok := v.(ContentFacts); !ok || !c.Unusual {
+		return ClamAVFacts{}, nil
+	}
+	views, over, err := decodedViews(ctx, in.Body, maxViews)
+	if err != nil {
+		return nil, fmt.Errorf("decode parts to scan: %w", err)
+	}
+	for _, view := range views {
+		part := mail.BodyOf(view)
+		facts, err := s.ask(ctx, part)
+		part.Close()
+		if err != nil || facts.Infected {
+			return facts, err
+		}
+	}
+	if over {
+		return ClamAVFacts{Infected: true, Signature: "Heuristics.Limits.Exceeded.Views", Heuristic: "limits"}, nil
+	}
+	return ClamAVFacts{}, nil
+}
+
+// ask has the first clamd that answers look at a body.
+func (s *scanner) ask(ctx context.Context, body *mail.Body) (ClamAVFacts, error) {
 	var errs []error
 	for i, addr := range s.config.Addresses {
 		if last := i == len(s.config.Addresses)-1; !last && s.down[i].open() {
@@ -82,14 +122,14 @@ func (s *scanner) gather(ctx context.Context, in *Input) (any, error) {
 				defer cancel()
 			}
 		}
-		facts, err := s.scan(share, addr, in.Body)
+		facts, err := s.scan(share, addr, body)
 		s.down[i].report(err == nil)
 		if err == nil {
 			return facts, nil
 		}
 		errs = append(errs, fmt.Errorf("clamd at %s: %w", addr, err))
 	}
-	return nil, errors.Join(errs...)
+	return ClamAVFacts{}, errors.Join(errs...)
 }
 
 // scan has one clamd look at the body. The library is given a relay in place of clamd (see

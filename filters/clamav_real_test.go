@@ -85,3 +85,18 @@ func TestC15_RealClamd(t *testing.T) {
 		t.Errorf("after the restart: %+v, %v", facts, err)
 	}
 }
+
+// C-01: where a message can be read in two ways, every reading is scanned, not only clamd's own.
+func TestC01_EveryReadingIsScanned(t *testing.T) {
+	av := testkit.StartClamd(t)
+	body := b64(zipped(t, "eicar.com", []byte(eicar)))
+	for name, msg := range map[string]string{
+		"unknown encoding with a comment": "Content-Type: application/zip; name=a.zip\r\nContent-Transfer-Encoding: base64 (really)\r\n\r\n" + body,
+		"two encodings":                   "Content-Type: application/zip; name=a.zip\r\nContent-Transfer-Encoding: 7bit\r\nContent-Transfer-Encoding: base64\r\n\r\n" + body,
+	} {
+		facts, err := ask(t, ClamAVConfig{Addresses: []string{av.Addr}}, []byte("From: a@a.example\r\nMIME-Version: 1.0\r\n"+msg+"\r\n"))
+		if err != nil || !facts.Infected {
+			t.Errorf("%s: %+v, %v", name, facts, err)
+		}
+	}
+}
