@@ -109,7 +109,7 @@ func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bo
 	if err != nil {
 		return db, nil, nil, fmt.Errorf("quarantine: %w", err)
 	}
-	j, err := journal.Open(ctx, journal.Options{DB: db, Retention: time.Duration(cfg.Journal.Keep)})
+	j, err := journal.Open(ctx, journal.Options{DB: db, Retention: time.Duration(cfg.Journal.Keep), Log: log})
 	if err != nil {
 		return db, q, nil, fmt.Errorf("journal: %w", err)
 	}
