@@ -190,7 +190,7 @@ var ErrAmbiguous = errors.New("the internal server may have taken it")
 
 // Quarantine is where copies are held.
 type Quarantine interface {
-	Hold(ctx context.Context, it *quarantine.Item, r io.Reader) error // durable when it returns, invisible until Keep
+	Hold(ctx context.Context, it *quarantine.Item, r io.Reader) error // durable when it returns, invisible until Keep; fills in the hash
 	Keep(ctx context.Context, id string) error
 	Drop(ctx context.Context, id string) error
 }

@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 
 	"postern/quarantine"
@@ -15,7 +13,6 @@ import (
 type holding struct {
 	t        *transaction
 	rcpts    []*recipient
-	sum      string          // SHA-256 of the bytes as received, hex
 	main     *copies         // the copies to be held
 	doubt    *copies         // the copies to be discarded beside others, until the journal has that on disk
 	spare    map[int]*copies // by group: copies to be delivered, in case they are refused late
@@ -70,9 +67,6 @@ const (
 // put makes one item durable. why is "" for those that the verdicts hold.
 func (h *holding) put(ctx context.Context, to []int, why string) (*copies, error) {
 	t := h.t
-	if err := h.digest(); err != nil {
-		return nil, err
-	}
 	h.made++
 	c := &copies{id: t.env.ID, to: to}
 	if h.made > 1 {
@@ -80,7 +74,7 @@ func (h *holding) put(ctx context.Context, to []int, why string) (*copies, error
 	}
 	s := t.summary()
 	it := &quarantine.Item{ID: c.id, Received: t.env.Received, State: quarantine.Held, Envelope: t.env,
-		Subject: s.subject, From: s.from, Size: t.body.Size(), SHA256: h.sum, Policy: t.policy.version}
+		Subject: s.subject, From: s.from, Size: t.body.Size(), Policy: t.policy.version}
 	it.Envelope.Recipients = nil
 	for _, i := range to {
 		r := h.rcpts[i]
@@ -112,19 +106,6 @@ func (h *holding) put(ctx context.Context, to []int, why string) (*copies, error
 		}
 	}
 	return c, nil
-}
-
-func (h *holding) digest() error {
-	if h.sum != "" {
-		return nil
-	}
-	src, sum := h.t.body.Open(), sha256.New()
-	defer src.Close()
-	if _, err := src.WriteTo(sum); err != nil {
-		return fmt.Errorf("hash the message: %w", err)
-	}
-	h.sum = hex.EncodeToString(sum.Sum(nil))
-	return nil
 }
 
 // keep makes an item visible and reports whether that worked; if not it is still held, and the
