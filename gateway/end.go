@@ -49,8 +49,20 @@ func (t *transaction) abandon(cause error) {
 	if mine {
 		t.result = abandoned
 		t.note("abandoned", cause.Error())
-		t.finish(t.ready())
+		t.finish(t.told())
 	}
+}
+
+// told is what the client was last told of a transaction that never came to its data: a
+// refusal, when there was nothing else.
+func (t *transaction) told() (last *mail.Reply) {
+	for _, r := range t.rcpts {
+		if r.refused == nil {
+			return nil
+		}
+		last = r.refused
+	}
+	return last
 }
 
 // finish frees what the transaction holds and writes its journal entry, once.

@@ -291,6 +291,31 @@ func TestInvariant6_ExactlyOneEntryWhateverTheEnd(t *testing.T) {
 	}
 }
 
+// The journal says what the client was told, not what it would have been told at DATA.
+func TestEntryOfATransactionWithoutData(t *testing.T) {
+	for _, tt := range []struct{ to, said string }{
+		{"", ""},
+		{"a@elsewhere.test", "550 5.7.1 Relaying denied"},
+		{"a@elsewhere.test a@example.org", ""},
+	} {
+		b := newBed(t, fakeRules{}, nil)
+		c := b.talk()
+		d, _ := c.begin(addr(t, "alice@sender.test"), mail.Options{})
+		tx := d.(*transaction)
+		for to := range strings.FieldsSeq(tt.to) {
+			tx.rcpt(mail.RcptTo{Address: addr(t, to)})
+		}
+		c.end(nil)
+		said := ""
+		if e := b.j.entries[tx.env.ID]; e.Reply.Code != 0 {
+			said = e.Reply.String()
+		}
+		if said != tt.said {
+			t.Errorf("RCPT %q: the journal says %q, want %q", tt.to, said, tt.said)
+		}
+	}
+}
+
 // Invariant 7 for what cannot be reached by a failing call.
 func TestInvariant7_NoInnerTextReachesAClient(t *testing.T) {
 	for _, err := range []error{errInner, fmt.Errorf("dial: %w", errInner), io.ErrUnexpectedEOF, context.DeadlineExceeded,

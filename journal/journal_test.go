@@ -400,6 +400,7 @@ func TestC36_OneLineAMessage(t *testing.T) {
 			e.Facts["spf"] = json.RawMessage(`{"result":"` + strings.Repeat("y", 1000) + `"}`)
 			for range 5000 {
 				e.Envelope.Recipients = append(e.Envelope.Recipients, e.Envelope.Recipients[0])
+				e.Outcomes = append(e.Outcomes, e.Outcomes[0])
 			}
 			sink(e)
 		}
@@ -413,6 +414,41 @@ func TestC36_OneLineAMessage(t *testing.T) {
 		}
 		if n := out.Len() / events; n > 20*logField {
 			t.Errorf("%d bytes a line", n)
+		}
+	}
+}
+
+// Who was refused at RCPT is no recipient of the message, but whoever looks for the address in
+// the log has to find it, and why.
+func TestLogLineNamesTheRefused(t *testing.T) {
+	unknown := Outcome{Recipient: address("nobody@example.org"), Do: "reject", Reply: "550 5.1.1 unknown"}
+	for _, tt := range []struct {
+		name string
+		make func() *Entry
+		want map[string]any
+	}{
+		{"all", func() *Entry {
+			e := sample(start)
+			e.Outcomes, e.Reply = []Outcome{unknown}, mail.Reply{Code: 550, Enhanced: [3]int{5, 1, 1}, Text: "unknown"}
+			return e
+		}, map[string]any{"refused": "nobody@example.org", "reply": "550 5.1.1 unknown", "rcpt": nil, "refusal": nil}},
+		{"one of two", func() *Entry {
+			e := sample(start, "a@example.org")
+			e.Outcomes = append([]Outcome{unknown}, e.Outcomes...)
+			return e
+		}, map[string]any{"rcpt": "a@example.org", "refused": "nobody@example.org", "refusal": "550 5.1.1 unknown",
+			"reply": "250 2.0.0 held for review", "because": "it is not from bank.example"}},
+	} {
+		var out bytes.Buffer
+		LogSink(slog.New(slog.NewJSONHandler(&out, nil)))(tt.make())
+		var line map[string]any
+		if err := json.Unmarshal(out.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		for key, want := range tt.want {
+			if line[key] != want {
+				t.Errorf("%s: %s is %v, want %v", tt.name, key, line[key], want)
+			}
 		}
 	}
 }

@@ -35,18 +35,23 @@ func LogSink(log *slog.Logger) Sink {
 		add("helo", e.Envelope.Client.Helo)
 		add("tls", e.Envelope.Client.TLS)
 		attrs = append(attrs, slog.String("sender", visible(e.Envelope.Sender.String(), logField)))
-		add("rcpt", recipients(e))
+		taken, refused := e.parted()
+		add("rcpt", recipients(taken))
+		add("refused", recipients(refused))
 		add("from", e.From)
 		add("subject", e.Subject)
 		add("message_id", e.MessageID)
 		attrs = append(attrs, slog.Int64("size", e.Size))
-		why := e.decisive()
+		why := decisive(taken, refused)
 		add("rule", why.Rule)
 		add("class", why.Class)
 		add("because", why.Because)
 		add("held", why.Held)
 		if e.Reply.Code != 0 {
 			add("reply", e.Reply.String())
+		}
+		if len(taken) > 0 && len(refused) > 0 {
+			add("refusal", refused[0].Reply)
 		}
 		add("upstream", why.Upstream)
 		for _, name := range [...]string{"spf", "dkim", "dmarc"} {
@@ -57,30 +62,48 @@ func LogSink(log *slog.Logger) Sink {
 	}
 }
 
-func recipients(e *Entry) string {
+// parted gives the outcomes of the recipients that were accepted at RCPT, and of those refused
+// there, both in the order of RCPT.
+func (e *Entry) parted() (taken, refused []*Outcome) {
+	left := e.Envelope.Recipients
+	for i := range e.Outcomes {
+		o := &e.Outcomes[i]
+		if len(left) > 0 && left[0].Address == o.Recipient {
+			taken, left = append(taken, o), left[1:]
+		} else {
+			refused = append(refused, o)
+		}
+	}
+	return taken, refused
+}
+
+func recipients(list []*Outcome) string {
 	var b strings.Builder
-	for i := range e.Envelope.Recipients {
+	for i, o := range list {
 		if i == logRcpts {
-			b.WriteString(",+" + strconv.Itoa(len(e.Envelope.Recipients)-i))
+			b.WriteString(",+" + strconv.Itoa(len(list)-i))
 			break
 		}
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(e.Envelope.Recipients[i].Address.String())
+		b.WriteString(o.Recipient.String())
 	}
 	return b.String()
 }
 
 // decisive is the outcome that tells most: the first that is no plain delivery.
-func (e *Entry) decisive() Outcome {
-	for i := range e.Outcomes {
-		if o := &e.Outcomes[i]; o.Do != "deliver" {
+func decisive(taken, refused []*Outcome) Outcome {
+	if len(taken) == 0 {
+		taken = refused
+	}
+	for _, o := range taken {
+		if o.Do != "deliver" {
 			return *o
 		}
 	}
-	if len(e.Outcomes) > 0 {
-		return e.Outcomes[0]
+	if len(taken) > 0 {
+		return *taken[0]
 	}
 	return Outcome{}
 }
