@@ -227,7 +227,8 @@ type fakeRule struct {
 	verdict rules.Verdict
 }
 
-func (p fakeRules) Version() string { return "test-1" }
+func (p fakeRules) Version() string       { return "test-1" }
+func (p fakeRules) ShadowNeeds() []string { return nil }
 func (p fakeRules) Needs() (names []string) {
 	for _, r := range p.list {
 		if r.fact != "" {

@@ -15,6 +15,7 @@ import (
 type decider interface {
 	Version() string
 	Needs() []string
+	ShadowNeeds() []string
 	Decide(f rules.Facts) (v rules.Verdict, waiting []string)
 }
 
@@ -57,6 +58,13 @@ func NewPolicy(r decider, fs []filters.Filter) (*Policy, error) {
 		}
 		if err := p.add(name, all, nil, &order); err != nil {
 			return nil, err
+		}
+	}
+	for _, name := range r.ShadowNeeds() {
+		if f, ok := all[name]; ok && f.Inline {
+			if err := p.add(name, all, nil, &order); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, name := range order {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -65,6 +66,27 @@ func TestTheBuiltInPolicyWithTheRealFilters(t *testing.T) {
 	}
 	if len(e.Outcomes[0].Rules) == 0 {
 		t.Error("no trace in the journal")
+	}
+}
+
+// A shadow rule that looks at the recipient has its say, though no other rule does.
+func TestShadowRulesSeeTheRecipient(t *testing.T) {
+	p, fs := builtinPolicy(t, senderZone)
+	b := newBed(t, p, fs)
+	c := b.talk()
+	defer c.end(nil)
+	own := strings.ReplaceAll("Date: Sun, 22 Nov 2026 12:00:00 +0000\r\n"+sample, "From: Alice <alice@sender.test>", "From: Boss <boss@example.org>")
+	if r, _ := b.submit(t, c, []string{"a@example.org"}, &textUpload{text: own}); !r.OK() || len(b.up.got) != 1 {
+		t.Fatalf("a shadow rule has no effect: %v", r)
+	}
+	var steps []rules.Step
+	if err := json.Unmarshal(b.j.order[0].Outcomes[0].Rules, &steps); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range steps {
+		if s.Shadow && s.Rule == "own-domain" && !s.Matched {
+			t.Errorf("own-domain: %v %s", s.Result, s.Why)
+		}
 	}
 }
 

@@ -60,6 +60,21 @@ func (p *Policy) Needs() []string {
 	return slices.Compact(out)
 }
 
+// ShadowNeeds lists, sorted, the filters that only shadow rules read.
+func (p *Policy) ShadowNeeds() []string {
+	needs := p.Needs()
+	var out []string
+	for _, r := range p.rules {
+		for _, name := range r.info.Needs {
+			if r.shadow && !slices.Contains(needs, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // PerRecipient reports whether a rule, be it a shadow, reads the recipient: else one
 // verdict is that of all recipients.
 func (p *Policy) PerRecipient() bool {

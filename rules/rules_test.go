@@ -229,6 +229,19 @@ func TestPerRecipient(t *testing.T) {
 	}
 }
 
+func TestShadowNeeds(t *testing.T) {
+	p := compile(t, `rules:
+  - {name: a, when: client.trusted and rcpt.local == "a", do: discard, shadow: true}
+  - {name: b, when: client.trusted, do: deliver}
+`)
+	if n := p.Needs(); !slices.Equal(n, []string{"client"}) {
+		t.Errorf("needs %v", n)
+	}
+	if n := p.ShadowNeeds(); !slices.Equal(n, []string{"rcpt"}) {
+		t.Errorf("shadow rules need %v", n)
+	}
+}
+
 func TestRuleInfoAndTests(t *testing.T) {
 	p := compile(t, `rules:
   - name: a
