@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"postern/filters"
+	"postern/filters/dnsfake"
+	"postern/mail"
+	"postern/rules"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// A judge is filters and rules without a gateway around them. It may judge several messages
+// at once.
+type judge struct {
+	policy  *rules.Policy
+	filters []filters.Filter
+	needs   map[string]bool // nil: all
+	refused *mail.Reply     // what the sender would be told at MAIL
+	guess   bool            // the sender is to be taken from the message
+	close   func()
+}
+
+// tryTime is the longest that one message may take. Each filter has a limit of its own below it.
+const tryTime = 2 * time.Minute
+
+func (c *tryCmd) judge(cfg *Config) (*judge, error) {
+	var resolver filters.Resolver
+	end := func() {}
+	if c.Zone != "" {
+		text, err := os.ReadFile(c.Zone)
+		if err != nil {
+			return nil, err
+		}
+		if resolver, err = dnsfake.Parse(string(text)); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Zone, err)
+		}
+	} else {
+		r, err := newResolver(cfg)
+		if err != nil {
+			return nil, err
+		}
+		resolver, end = r, func() { _ = r.Close() }
+	}
+	fs := filterList(cfg, resolver)
+	policy, err := compile(cfg, fs)
+	if err != nil {
+		end()
+		return nil, err
+	}
+	j := &judge{policy: policy, filters: fs, close: end}
+	if c.Needed {
+		j.needs = closure(policy.Needs(), fs)
+	}
+	return j, nil
+}
+
+// closure is what the named filters read, and they themselves.
+func closure(names []string, fs []filters.Filter) map[string]bool {
+	all := map[string]bool{}
+	var add func(string)
+	add = func(name string) {
+		if all[name] {
+			return
+		}
+		all[name] = true
+		for _, f := range fs {
+			if f.Name == name {
+				for _, dep := range f.After {
+					add(dep)
+				}
+			}
+		}
+	}
+	for _, n := range names {
+		add(n)
+	}
+	return all
+}
+
+// judgeFile judges one message.
+func (j *judge) judgeFile(env mail.Envelope, file string) (*tryResult, error) {
+	text, err := readMessage(file)
+	if err != nil {
+		return nil, err
+	}
+	env.ID = ulid.Make().String()
+	body := mail.BodyOf(text)
+	defer body.Close()
+	if j.guess {
+		env.Sender = guessSender(body)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), tryTime)
+	defer cancel()
+	msg := filters.NewScope(nil)
+	scopes := []*filters.Scope{msg}
+	defer func() { // no filter reads the body after its end
+		cancel()
+		for _, s := range scopes {
+			s.Join()
+		}
+	}()
+	msg.Start(ctx, j.choose(func(f filters.Filter) bool { return f.Stage != mail.Recipient && !(f.Lazy && j.needs != nil) }), filters.Input{Envelope: env, Body: body})
+	res := &tryResult{File: file}
+	for _, to := range env.Recipients {
+		rcpt := filters.NewScope(msg)
+		scopes = append(scopes, rcpt)
+		in := filters.Input{Envelope: env, Recipient: to.Address, Body: body}
+		rcpt.Start(ctx, j.choose(func(f filters.Filter) bool { return f.Stage == mail.Recipient }), in)
+		v, err := j.decide(ctx, msg, rcpt, in)
+		if err != nil {
+			return nil, err
+		}
+		if j.refused != nil {
+			v = rules.Verdict{Do: rules.Reject, Class: "malformed", Because: "its sender is refused before the message is sent: " + j.refused.Text, Reply: j.refused, Steps: v.Steps}
+		}
+		res.add(to.Address, v, env.ID)
+	}
+	for _, s := range scopes {
+		s.Join()
+		res.gathered(s.Results())
+	}
+	res.off(j.filters)
+	return res, nil
+}
+
+func (j *judge) choose(want func(filters.Filter) bool) []filters.Filter {
+	var fs []filters.Filter
+	for _, f := range j.filters {
+		if want(f) && (j.needs == nil || j.needs[f.Name]) {
+			fs = append(fs, f)
+		}
+	}
+	return fs
+}
+
+// decide walks the rules until they have all they ask for.
+func (j *judge) decide(ctx context.Context, msg, rcpt *filters.Scope, in filters.Input) (rules.Verdict, error) {
+	for {
+		v, waiting := j.policy.Decide(offAware{rcpt, j.filters})
+		if waiting == nil {
+			return v, nil
+		}
+		for _, name := range waiting {
+			if !rcpt.Started(name) { // a lazy one, with --needed
+				want := closure([]string{name}, j.filters)
+				msg.Start(ctx, j.choose(func(f filters.Filter) bool { return want[f.Name] && f.Stage != mail.Recipient }), in)
+			}
+			if err := rcpt.Wait(ctx, name); err != nil {
+				return v, fmt.Errorf("waiting for %s: %w", name, err)
+			}
+		}
+	}
+}
+
+// offAware is a scope in which filters that are not configured have that for an answer.
+type offAware struct {
+	scope   *filters.Scope
+	filters []filters.Filter
+}
+
+func (o offAware) Lookup(name string) (any, error, bool) {
+	for i := range o.filters {
+		if o.filters[i].Name == name {
+			return o.scope.Lookup(name)
+		}
+	}
+	return nil, filters.ErrOff, true
+}
