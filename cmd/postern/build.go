@@ -175,7 +175,7 @@ func filterList(cfg *Config, r filters.Resolver) []filters.Filter {
 // Rules for clamav.on_failure other than defer, behind all others.
 const (
 	heldUnscanned = `rules: [{name: not-scanned, when: clamav.error != "", class: virus, do: quarantine, because: "the virus scanner gave no answer"}]`
-	sentUnscanned = `rules: [{name: not-scanned, when: clamav.error != "", class: virus, effects: ['add_header("X-Postern-Unscanned", "yes")'], because: "the virus scanner gave no answer"}]`
+	sentUnscanned = `rules: [{name: not-scanned, when: clamav.error != "", class: virus, effects: [add_header("X-Postern-Unscanned", "yes")], because: "the virus scanner gave no answer"}]`
 )
 
 // ruleFiles reads the rule folder; without one the built-in policy decides.
