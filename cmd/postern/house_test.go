@@ -233,10 +233,13 @@ func reference() string {
 // No test data or page names a path of some machine.
 func TestHouseNoForeignPaths(t *testing.T) {
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			if d != nil && d.Name() == ".git" {
+		if d != nil && d.Name() == ".git" { // a file in a work tree of git worktree
+			if d.IsDir() {
 				return filepath.SkipDir
 			}
+			return nil
+		}
+		if err != nil || d.IsDir() {
 			return err
 		}
 		text, err := os.ReadFile(path)
