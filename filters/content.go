@@ -59,6 +59,8 @@ type From struct {
 	Name    string `expr:"name" json:"name,omitempty" doc:"Display name, decoded."`
 	Address string `expr:"address" json:"address" doc:"Address in its canonical form."`
 	Domain  string `expr:"domain" json:"domain" doc:"Domain in lower case and A-labels, empty when the address has none."`
+
+	NameDomain string `expr:"name_domain" json:"name_domain,omitempty" doc:"Domain of an address that the display name shows, when it is not the mailbox's own."`
 }
 
 // A Part is one part of a message as its header declares it.

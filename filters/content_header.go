@@ -190,9 +190,30 @@ func (c *collector) boxes(have []From, list []m.Author) []From {
 		if len(have) >= maxFactAddresses {
 			break
 		}
-		have = append(have, From{Name: clipUTF8(decodeWords(a.Name), maxNameBytes), Address: clipUTF8(a.Address, maxNameBytes), Domain: a.Domain})
+		name := clipUTF8(decodeWords(a.Name), maxNameBytes)
+		have = append(have, From{Name: name, Address: clipUTF8(a.Address, maxNameBytes), Domain: a.Domain, NameDomain: shownDomain(name, a.Domain)})
 	}
 	return have
+}
+
+// shownDomain finds an address in a display name and gives its domain, unless it is own: many
+// mail programs show people the name alone.
+func shownDomain(name, own string) string {
+	for {
+		_, rest, ok := strings.Cut(name, "@")
+		if !ok {
+			return ""
+		}
+		name = rest
+		end := strings.IndexFunc(rest, func(r rune) bool { return r < 0x80 && !isLetter(byte(r)) && !(r >= '0' && r <= '9') && strings.IndexByte("._-", byte(r)) < 0 })
+		if end < 0 {
+			end = len(rest)
+		}
+		d, err := m.ParseDomain(strings.Trim(rest[:end], "."))
+		if err == nil && strings.Contains(d, ".") && d != own {
+			return d
+		}
+	}
 }
 
 // checkFields looks for lines that are no fields and for fields that hide in others.

@@ -68,6 +68,7 @@ func (s *mimeWalk) feed(p []byte) {
 func (s *mimeWalk) close() {
 	s.run(s.carry, true)
 	s.carry = s.carry[:0]
+	s.give(nil, nil) // no delimiter followed: the last line end is the body's own
 	s.endBody()
 	s.pop(0)
 }

@@ -90,3 +90,48 @@ func wrapped(typ, name string, data []byte) []byte {
 	b.WriteString(e + "\r\n--b1--\r\n")
 	return b.Bytes()
 }
+
+// The line end before a delimiter belongs to the delimiter (RFC 2046 5.1.1); where none follows
+// it is the body's own, as its size and hash must show.
+func TestLastLineEndBelongsToTheBody(t *testing.T) {
+	for body, want := range map[string][2]int{
+		"Content-Type: application/x-a; name=a\r\n\r\nab\r\n":                                                                              {4, -1},
+		"Content-Type: application/x-a; name=a\r\n\r\nab":                                                                                  {2, -1},
+		"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: a/x; name=a\r\n\r\nab\r\n--b--\r\n":                         {2, -1},
+		"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: a/x; name=a\r\n\r\nab\r\n\r\n--b--\r\n":                     {4, -1},
+		"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: a/x; name=a\r\n\r\nab\r\n":                                  {4, -1},
+		"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: a/x; name=a\r\n\r\nab\r\n--b\r\nContent-Type: a/y\r\n\r\n1": {2, 1},
+	} {
+		f := contentOf(t, []byte(top+body))
+		for i, size := range want {
+			if size < 0 {
+				continue
+			}
+			if i >= len(f.Attachments) || f.Attachments[i].Size != size {
+				t.Errorf("%q: %+v, want size %d", body, f.Attachments, size)
+			}
+		}
+	}
+}
+
+// A-03: the display name shows another address than the mailbox has.
+func TestA03_NameDomainTellsOfAnAddressInTheName(t *testing.T) {
+	for from, want := range map[string]string{
+		`"ceo@bank.example" <e@evil.example>`:                     "bank.example",
+		`"ceo@BANK.example via x" <e@evil.example>`:               "bank.example",
+		`=?utf-8?q?ceo=40bank=2Eexample?= <e@evil.example>`:       "bank.example",
+		`=?utf-8?q?=3Cceo=40bank=2Eexample=3E?= <e@evil.example>`: "bank.example",
+		`"e@evil.example, ceo@bank.example" <e@evil.example>`:     "bank.example",
+		`"ceo@b` + "\u00e4" + `nk.example" <e@evil.example>`:      "xn--bnk-qla.example",
+		`"e@evil.example" <e@evil.example>`:                       "",
+		`"Anna @ work" <e@evil.example>`:                          "",
+		`"@anna" <e@evil.example>`:                                "",
+		`Bank <e@evil.example>`:                                   "",
+		`e@evil.example`:                                          "",
+	} {
+		f := contentOf(t, []byte("From: "+from+"\r\nDate: Sun, 22 Nov 2026 12:00:00 +0000\r\n\r\nx\r\n"))
+		if len(f.From) != 1 || f.From[0].NameDomain != want {
+			t.Errorf("%s: %+v, want %q", from, f.From, want)
+		}
+	}
+}
