@@ -205,7 +205,9 @@ func shownDomain(name, own string) string {
 			return ""
 		}
 		name = rest
-		end := strings.IndexFunc(rest, func(r rune) bool { return r < 0x80 && !isLetter(byte(r)) && !(r >= '0' && r <= '9') && strings.IndexByte("._-", byte(r)) < 0 })
+		end := strings.IndexFunc(rest, func(r rune) bool {
+			return r < 0x80 && !isLetter(byte(r)) && !(r >= '0' && r <= '9') && strings.IndexByte("._-", byte(r)) < 0
+		})
 		if end < 0 {
 			end = len(rest)
 		}
