@@ -30,6 +30,9 @@ func (r *reader) mask(s string) string {
 		if end < 0 {
 			continue // the YAML parser will say that it never ends
 		}
+		if in := strings.TrimLeft(s[open+1:end], " \t\r\n"); in != "" && (in[0] == '\'' || in[0] == '"') {
+			continue // a list of quoted strings is YAML as it is
+		}
 		line := 1 + strings.Count(s[:open], "\n")
 		start := place{line, len([]rune(s[strings.LastIndexByte(s[:open], '\n')+1:open])) + 1}
 		r.masked[start] = r.file.locate(s[open+1:end], place{start.line, start.col + 1}, 0)

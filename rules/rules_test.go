@@ -94,6 +94,14 @@ func TestLongLeavesAreCutInTheTrace(t *testing.T) {
 	}
 }
 
+// Quoted effects in brackets are YAML, and mean the same.
+func TestQuotedEffects(t *testing.T) {
+	p := compile(t, rulesOf("name: a\n    when: 'true'\n    effects: ['add_header(\"X-A\", \"b\")', \"tag_subject('[c]')\"]\n    do: deliver"))
+	if got := fmt.Sprint(decide(t, p, factMap{}.all()).Effects); got != "[{add_header [X-A b]} {tag_subject [[c]]}]" {
+		t.Error(got)
+	}
+}
+
 func TestEffectsOfScoringRulesAreKept(t *testing.T) {
 	p := compile(t, rulesOf(
 		"name: a\n    when: 'true'\n    effects: [add_header(\"X-A\", \"{{client.helo}}, {{score}}\")]",

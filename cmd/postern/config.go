@@ -62,6 +62,15 @@ type UpstreamConfig struct {
 	TLSVerify *bool    `yaml:"tls_verify"`
 	XForward  bool     `yaml:"xforward"`
 	MaxIdle   int      `yaml:"max_idle"`
+	Timeouts  WaitConf `yaml:"timeouts"`
+}
+
+// WaitConf bounds each wait for an internal server; see gateway.ServerTimeouts.
+type WaitConf struct {
+	Connect Duration `yaml:"connect"`
+	Reply   Duration `yaml:"reply"`
+	Write   Duration `yaml:"write"`
+	Final   Duration `yaml:"final"`
 }
 
 // RouteConfig sends some domains to other internal servers.
@@ -157,9 +166,13 @@ func loadConfig(file string) (*Config, error) {
 // parse reads text over what c holds.
 func (c *Config) parse(file string, text []byte) error {
 	c.file, c.text = file, text
+	before := *c
 	d := yaml.NewDecoder(strings.NewReader(string(text)), yaml.Strict())
-	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) { // an empty file is all defaults
+	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
 		return c.yamlError(err)
+	}
+	if c.text == nil { // a file without settings is all defaults; the decoder has emptied c
+		*c = before
 	}
 	var more any
 	if err := d.Decode(&more); !errors.Is(err, io.EOF) {

@@ -103,3 +103,17 @@ func TestExampleFile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAFileWithoutSettingsIsAllDefaults(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "---\n", "tls:\nlog:\n"} {
+		c := defaultConfig()
+		if err := c.parse("f", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		want := defaultConfig()
+		want.file, want.text = c.file, c.text
+		if !reflect.DeepEqual(c, want) {
+			t.Errorf("%q: %+v", text, c)
+		}
+	}
+}
