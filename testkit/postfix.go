@@ -27,6 +27,7 @@ type PostfixOptions struct {
 	Domain    string            // the domain it delivers for; "" is example.org
 	Mailboxes []string          // local parts that it knows; none is "a", "b" and "c"; others get 550 5.1.1
 	TLS       bool              // offer STARTTLS, with a certificate for Postfix.Name
+	Relay     string            // host:port: it sends all mail there and delivers none itself
 	Main      map[string]string // more settings of main.cf, or others instead of ours
 }
 
@@ -140,6 +141,22 @@ func (p *Postfix) configure(o PostfixOptions) {
 		main["smtpd_tls_cert_file"], main["smtpd_tls_key_file"] = cert, key
 		main["smtpd_tls_security_level"] = "may"
 	}
+	if o.Relay != "" {
+		host, port, err := net.SplitHostPort(o.Relay)
+		p.must(err)
+		for k, v := range map[string]string{
+			"virtual_mailbox_domains":      "",
+			"default_transport":            "smtp",
+			"relayhost":                    "[" + host + "]:" + port,
+			"smtpd_recipient_restrictions": "permit_mynetworks, reject",
+			"smtp_host_lookup":             "native",
+			"minimal_backoff_time":         "1s",
+			"maximal_backoff_time":         "2s",
+			"queue_run_delay":              "1s",
+		} {
+			main[k] = v
+		}
+	}
 	for k, v := range o.Main {
 		main[k] = v
 	}
@@ -166,6 +183,7 @@ flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 proxywrite unix - - n - 1 proxymap
 virtual unix - n n - - virtual
+smtp unix - - n - - smtp
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
@@ -239,6 +257,14 @@ func (p *Postfix) greets() bool {
 func (p *Postfix) Stop() {
 	if out, err := p.command("stop").CombinedOutput(); err != nil && !bytes.Contains(out, []byte("not running")) {
 		p.t.Errorf("postfix stop: %v\n%s", err, out)
+	}
+}
+
+// Flush tries again at once to deliver what is in its queue.
+func (p *Postfix) Flush() {
+	p.t.Helper()
+	if out, err := p.command("flush").CombinedOutput(); err != nil {
+		p.t.Fatalf("postfix flush: %v\n%s\n%s", err, out, p.Log())
 	}
 }
 

@@ -125,7 +125,7 @@ func (p *program) startAdmin() (*adminServer, error) {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
 	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-		p.log.Warn("health and metrics are not on the loopback address: everybody who reaches it can read them", "admin", l.Addr())
+		p.log.Warn("health and metrics are not on the loopback address: everybody who reaches it can read them", "admin", l.Addr().String())
 	}
 	p.observe()
 	mux := http.NewServeMux()

@@ -97,7 +97,7 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 	wg.Go(func() { p.housekeeping(ctx) })
 	errs := make([]error, len(listeners))
 	for i, l := range listeners {
-		p.log.Info("taking mail", "listen", l.Addr(), "domains", p.cfg.Domains, "upstream", p.cfg.Upstream.Servers, "version", version())
+		p.log.Info("taking mail", "listen", l.Addr().String(), "domains", p.cfg.Domains, "upstream", p.cfg.Upstream.Servers, "version", version())
 		wg.Go(func() {
 			if errs[i] = p.gateway.Serve(ctx, l); errs[i] != nil {
 				cancel(errs[i])
