@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"postern/filters"
 	"postern/journal"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -70,6 +71,9 @@ func (p *program) observe() {
 		}
 		return float64(u.Bytes)
 	})
+	if p.certs != nil {
+		gauge("postern_certificate_expires_seconds", "End of the certificate for STARTTLS, in seconds since 1970.", func() float64 { return float64(p.certs.expires().Unix()) })
+	}
 	gauge("postern_healthy", "1 when /health says ok.", func() float64 {
 		if _, problems := p.health(); problems {
 			return 0
@@ -95,6 +99,12 @@ func (p *program) health() (state map[string]any, degraded bool) {
 	} else {
 		say("dns", nil)
 	}
+	if p.certs != nil {
+		say("certificate", p.certs.err())
+	}
+	if len(p.cfg.ClamAV.Addresses) > 0 {
+		say("clamav", p.scanner())
+	}
 	p.policy.mu.Lock()
 	say("rules", p.policy.error)
 	if len(p.policy.off) > 0 {
@@ -106,6 +116,14 @@ func (p *program) health() (state map[string]any, degraded bool) {
 		state["status"] = "degraded"
 	}
 	return state, degraded
+}
+
+// scanner asks whether a clamd answers.
+func (p *program) scanner() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_, err := filters.ClamAVConfig{Addresses: p.cfg.ClamAV.Addresses}.Version(ctx)
+	return err
 }
 
 // An adminServer serves health and metrics; nil when there is none.

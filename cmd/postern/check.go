@@ -111,10 +111,7 @@ func (r *neighbours) certificate(cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	end, err := c.expires()
-	if err != nil {
-		return err
-	}
+	end := c.expires()
 	if left := time.Until(end); left < 14*24*time.Hour {
 		r.warn("the certificate %s ends on %s", cfg.TLS.Certificate, end.Format(time.DateOnly))
 	} else {

@@ -58,6 +58,8 @@ func (p *program) reload() {
 	if p.certs != nil {
 		if err := p.certs.reload(); err != nil {
 			p.log.Error("reload: the old certificate stays in force", "error", err)
+		} else {
+			p.log.Info("certificate in force", "until", p.certs.expires())
 		}
 	}
 }

@@ -23,6 +23,7 @@ type certificates struct {
 	cert, key string
 	min       uint16
 	current   atomic.Pointer[tls.Config]
+	failed    atomic.Pointer[error] // why the files' last reading failed; nil when it did not
 }
 
 // openCertificates loads the configured certificate, or makes a self-signed one in the data
@@ -58,8 +59,11 @@ func tlsVersion(s string) uint16 {
 func (c *certificates) reload() error {
 	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
 	if err != nil {
-		return fmt.Errorf("certificate %s: %w", c.cert, err)
+		err = fmt.Errorf("certificate %s: %w", c.cert, err)
+		c.failed.Store(&err)
+		return err
 	}
+	c.failed.Store(nil)
 	c.current.Store(&tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: c.min})
 	return nil
 }
@@ -67,14 +71,16 @@ func (c *certificates) reload() error {
 // config is the one for the next handshake.
 func (c *certificates) config() *tls.Config { return c.current.Load() }
 
-// expires tells when the certificate ends.
-func (c *certificates) expires() (time.Time, error) {
-	leaf, err := x509.ParseCertificate(c.config().Certificates[0].Certificate[0])
-	if err != nil {
-		return time.Time{}, err
+// err tells why the files cannot be read, while an older certificate is in force.
+func (c *certificates) err() error {
+	if e := c.failed.Load(); e != nil {
+		return *e
 	}
-	return leaf.NotAfter, nil
+	return nil
 }
+
+// expires tells when the certificate in force ends.
+func (c *certificates) expires() time.Time { return c.config().Certificates[0].Leaf.NotAfter }
 
 // selfSigned writes an ECDSA certificate for ten years; the key first, so that a crash leaves
 // no certificate without one.
