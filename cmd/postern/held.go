@@ -79,8 +79,8 @@ func whoami() string {
 
 type heldListCmd struct {
 	storeFlags
-	State     string   `help:"kept, releasing, released, deleted or any (default: what waits for somebody)."`
-	Class     string   `help:"virus, spoof, malformed, attachment, spam, policy or undelivered."`
+	State     string   `help:"kept, releasing, released, deleted or any (default: what waits for somebody)." enum:",kept,releasing,released,deleted,any" default:"" placeholder:"STATE"`
+	Class     string   `help:"virus, spoof, malformed, attachment, spam, policy or undelivered." enum:",virus,spoof,malformed,attachment,spam,policy,undelivered" default:"" placeholder:"CLASS"`
 	Rule      string   `help:"The rule that held it."`
 	Recipient string   `help:"Address, @domain, or a part of it."`
 	Sender    string   `help:"The same; <> is the null sender."`

@@ -29,9 +29,9 @@ type logSearchCmd struct {
 	Text      string   `help:"Words in subject, From, sender, recipient or reason."`
 	ID        string   `name:"id" help:"Ours, or that of a held message."`
 	MessageID string   `name:"message-id" help:"The Message-ID field."`
-	Result    string   `help:"delivered, held, mixed, refused, deferred, discarded or abandoned."`
+	Result    string   `help:"delivered, held, mixed, refused, deferred, discarded or abandoned." enum:",delivered,held,mixed,refused,deferred,discarded,abandoned" default:"" placeholder:"RESULT"`
 	Rule      string   `help:"The rule that decided."`
-	Class     string   `help:"Its class."`
+	Class     string   `help:"Its class." enum:",virus,spoof,malformed,attachment,spam,policy,undelivered" default:"" placeholder:"CLASS"`
 	Client    string   `help:"IP address."`
 	Reply     string   `help:"A part of what was said to the client or by the internal server."`
 	Since     Duration `help:"Not older than this, such as 12h or 7d." default:"0s"`
