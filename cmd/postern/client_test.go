@@ -131,7 +131,7 @@ func ours(delivered, sent []byte) (block string, same bool) {
 		return string(delivered), false
 	}
 	block = string(delivered[:len(delivered)-len(sent)])
-	return block, strings.Contains(block, "(Postern) with ") && strings.Contains(block, "\r\nX-Postern-Id: ") && !strings.Contains(block, "\r\n\r\n")
+	return block, strings.Contains(block, "(Postern)") && strings.Contains(block, "\r\nX-Postern-Id: ") && !strings.Contains(block, "\r\n\r\n")
 }
 
 // letter is a plain message.

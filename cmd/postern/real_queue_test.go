@@ -106,8 +106,10 @@ func TestRealQueueThrough(t *testing.T) {
 func TestRealInternalServerStops(t *testing.T) {
 	t.Parallel()
 	inside := testkit.StartPostfix(t, testkit.PostfixOptions{Mailboxes: []string{"a"}})
-	g := newSite(t, inside.Addr, "").serve(t)
+	s := newSite(t, inside.Addr, "")
+	g := s.serve(t)
 	outside := testkit.StartPostfix(t, testkit.PostfixOptions{Relay: g.addr})
+	g.healthy(t, "")
 	if r := sendMail(t, g.addr, letter("before", "before", "x\r\n"), "a@example.org"); !strings.HasPrefix(r, "250") {
 		t.Fatal(r)
 	}
@@ -121,10 +123,15 @@ func TestRealInternalServerStops(t *testing.T) {
 		t.Fatal(r)
 	}
 	g.log.must(t, 2, "msg", "message", "result", "deferred")
+	g.healthy(t, "upstream")
+	if code, stdout, _ := postern("check", "-c", s.conf); code != exitFailed || !strings.Contains(stdout, "\nFAIL  internal server "+inside.Addr) {
+		t.Errorf("check: exit %d\n%s", code, stdout)
+	}
 	inside.Start()
 	outside.Flush()
 	got := inside.WaitMessages("a", 2)
 	if _, same := ours(got[1], []byte(queued)); !same || len(got) != 2 {
 		t.Errorf("%d arrived:\n%s", len(got), bytes.Join(got, []byte("\n---\n")))
 	}
+	g.healthy(t, "")
 }

@@ -79,7 +79,8 @@ func TestRealNeighbours(t *testing.T) {
 	inside := testkit.StartPostfix(t, testkit.PostfixOptions{Mailboxes: []string{"clean", "tls", "large", "big", "virus"},
 		Main: map[string]string{"message_size_limit": "3000000"}})
 	clamd := testkit.StartClamd(t)
-	g := newSite(t, inside.Addr, fmt.Sprintf("clamav: {addresses: [%q]}\n", clamd.Addr)).serve(t)
+	s := newSite(t, inside.Addr, fmt.Sprintf("clamav: {addresses: [%q]}\n", clamd.Addr))
+	g := s.serve(t)
 	g.program.upstream.Probe(t.Context()) // its SIZE is known from here on
 
 	t.Run("S45_an unknown recipient is refused at RCPT", func(t *testing.T) {
@@ -142,6 +143,18 @@ func TestRealNeighbours(t *testing.T) {
 		}
 		if n := g.program.resolver.Stats(); n.OverTCP == 0 || n.Sent == 0 {
 			t.Errorf("%+v", n)
+		}
+	})
+	t.Run("check", func(t *testing.T) {
+		code, stdout, stderr := postern("check", "-c", s.conf)
+		if code != exitDone || strings.Contains(stdout, "FAIL") {
+			t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+		}
+		for _, line := range []string{"\nok    internal server " + inside.Addr + " (postfix.test), in clear\n", "\nok    DNS server " + s.dns.Addr + " answers\n",
+			"\nok    clamd " + clamd.Addr + ": ClamAV ", "\nok    data folder "} {
+			if !strings.Contains(stdout, line) {
+				t.Errorf("no line %q in\n%s", line, stdout)
+			}
 		}
 	})
 	t.Run("a virus is held", func(t *testing.T) { eicarIsHeld(t, g, inside) })
@@ -207,7 +220,8 @@ func TestC11_ScannerDies(t *testing.T) {
 	t.Parallel()
 	inside := testkit.StartPostfix(t, testkit.PostfixOptions{Mailboxes: []string{"a"}})
 	clamd := testkit.StartClamd(t)
-	g := newSite(t, inside.Addr, fmt.Sprintf("clamav: {addresses: [%q, %q]}\n", clamd.Addr, clamd.TCP)).serve(t)
+	s := newSite(t, inside.Addr, fmt.Sprintf("clamav: {addresses: [%q, %q]}\n", clamd.Addr, clamd.TCP))
+	g := s.serve(t)
 	outside := testkit.StartPostfix(t, testkit.PostfixOptions{Relay: g.addr})
 
 	if r := sendMail(t, g.addr, letter("before", "before", "x\r\n"), "a@example.org"); !strings.HasPrefix(r, "250") {
@@ -226,6 +240,10 @@ func TestC11_ScannerDies(t *testing.T) {
 		t.Fatal(r)
 	}
 	g.log.must(t, 1, "msg", "message", "subject", "queued", "result", "deferred")
+	g.healthy(t, "clamav")
+	if code, stdout, _ := postern("check", "-c", s.conf); code != exitFailed || !strings.Contains(stdout, "\nFAIL  clamd "+clamd.Addr) {
+		t.Errorf("check: exit %d\n%s", code, stdout)
+	}
 	clamd.Start()
 	outside.Flush()
 	got := inside.WaitMessages("a", 2)
@@ -235,4 +253,5 @@ func TestC11_ScannerDies(t *testing.T) {
 	if len(got) != 2 {
 		t.Errorf("%d messages arrived", len(got))
 	}
+	g.healthy(t, "")
 }
