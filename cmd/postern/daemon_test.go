@@ -92,7 +92,7 @@ func TestReloadRules(t *testing.T) {
 	s := newSite(t, inside.addr, "rules: rules\n")
 	s.write(t, "rules/10.yaml", holding("one"))
 	g := s.start(t)
-	fate := func(x *client, subject string) string {
+	fate := func(x *speaker, subject string) string {
 		t.Helper()
 		reply, _, err := x.mail("eve@friend.example", []string{"a@example.org"}, []byte(letter(subject, subject, "x\r\n")))
 		switch {
@@ -105,7 +105,7 @@ func TestReloadRules(t *testing.T) {
 		}
 		return reply
 	}
-	want := func(x *client, one, two string) {
+	want := func(x *speaker, one, two string) {
 		t.Helper()
 		if a, b := fate(x, "one"), fate(x, "two"); a != one || b != two {
 			t.Errorf("one is %s, two is %s; want %s, %s", a, b, one, two)

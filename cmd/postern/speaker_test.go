@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// A client speaks SMTP as it is told.
-type client struct {
+// A speaker says in SMTP what it is told.
+type speaker struct {
 	conn net.Conn
 	r    *bufio.Reader
 }
 
 // dial connects and says EHLO.
-func dial(addr string) (*client, error) {
+func dial(addr string) (*speaker, error) {
 	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
 	if err != nil {
 		return nil, err
 	}
 	_ = c.SetDeadline(time.Now().Add(time.Minute))
-	x := &client{c, bufio.NewReader(c)}
+	x := &speaker{c, bufio.NewReader(c)}
 	said, err := x.reply()
 	if err == nil && strings.HasPrefix(said, "220") {
 		if said, err = x.say("EHLO mail.friend.example"); err == nil && strings.HasPrefix(said, "250") {
@@ -34,7 +34,7 @@ func dial(addr string) (*client, error) {
 	return nil, fmt.Errorf("greeted with %q (%v)", said, err)
 }
 
-func mustDial(t testing.TB, addr string) *client {
+func mustDial(t testing.TB, addr string) *speaker {
 	t.Helper()
 	x, err := dial(addr)
 	if err != nil {
@@ -45,7 +45,7 @@ func mustDial(t testing.TB, addr string) *client {
 }
 
 // reply gives a whole reply, its lines joined by newlines.
-func (x *client) reply() (string, error) {
+func (x *speaker) reply() (string, error) {
 	var all []string
 	for {
 		line, err := x.r.ReadString('\n')
@@ -59,7 +59,7 @@ func (x *client) reply() (string, error) {
 	}
 }
 
-func (x *client) say(line string) (string, error) {
+func (x *speaker) say(line string) (string, error) {
 	if _, err := x.conn.Write([]byte(line + "\r\n")); err != nil {
 		return "", err
 	}
@@ -67,7 +67,7 @@ func (x *client) say(line string) (string, error) {
 }
 
 // must says a line and wants a reply that begins so.
-func (x *client) must(t testing.TB, line, want string) string {
+func (x *speaker) must(t testing.TB, line, want string) string {
 	t.Helper()
 	a, err := x.say(line)
 	if err != nil || !strings.HasPrefix(a, want) {
@@ -79,7 +79,7 @@ func (x *client) must(t testing.TB, line, want string) string {
 // mail sends a message to those recipients that are accepted, and gives the reply that ended
 // it: of the last RCPT when none was. dotted is whether the end of the message was on its way
 // when err came.
-func (x *client) mail(from string, to []string, text []byte) (reply string, dotted bool, err error) {
+func (x *speaker) mail(from string, to []string, text []byte) (reply string, dotted bool, err error) {
 	if reply, err = x.say("MAIL FROM:<" + from + ">"); err != nil || reply[0] != '2' {
 		return reply, false, err
 	}
