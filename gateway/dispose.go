@@ -171,11 +171,15 @@ func (t *transaction) send(ctx context.Context, h *holding, n int, g group) *mai
 		replies = slices.Repeat([]mail.Reply{*t.unsent(err)}, len(to))
 	}
 	var left []int
+	var refusal *mail.Reply
 	for i, at := range g.to {
-		h.rcpts[at].upstream = &replies[i]
+		if err == nil && replies[i] != *replyNotSent { // else the words are ours
+			h.rcpts[at].upstream = &replies[i]
+		}
 		switch {
 		case !replies[i].OK():
 			left = append(left, at)
+			refusal = worse(refusal, safeReply(&replies[i]))
 		case t.taken == nil:
 			t.taken = clean(&replies[i])
 		}
@@ -184,7 +188,7 @@ func (t *transaction) send(ctx context.Context, h *holding, n int, g group) *mai
 	case len(left) == 0:
 		h.drop(h.spare[n])
 	case t.taken == nil:
-		return worst(h.rcpts, left)
+		return refusal
 	default:
 		h.undelivered(n, left, len(left) == len(to))
 	}
@@ -220,12 +224,11 @@ func (t *transaction) unsent(err error) *mail.Reply {
 	return t.neighbour("relay", err, replyUncertain)
 }
 
-// worst is the refusal that is passed on: a temporary one if any, so that nothing is given up.
-func worst(rcpts []*recipient, left []int) *mail.Reply {
-	for _, at := range left {
-		if r := safeReply(rcpts[at].upstream); r.Temporary() {
-			return r
-		}
+// worse is the refusal that is passed on: the first temporary one if any, so that nothing is
+// given up.
+func worse(a, b *mail.Reply) *mail.Reply {
+	if a == nil || !a.Temporary() && b.Temporary() {
+		return b
 	}
-	return safeReply(rcpts[left[0]].upstream)
+	return a
 }

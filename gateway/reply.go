@@ -32,6 +32,7 @@ var (
 	replyNoRecipient  = &mail.Reply{Code: 503, Enhanced: [3]int{5, 5, 1}, Text: "RCPT first"}
 	replyAllRefused   = &mail.Reply{Code: 554, Enhanced: [3]int{5, 5, 1}, Text: "No valid recipients"}
 	replyAllDeferred  = &mail.Reply{Code: 451, Enhanced: [3]int{4, 5, 1}, Text: "No valid recipients for now"}
+	replyNotSent      = &mail.Reply{Code: 451, Enhanced: [3]int{4, 5, 1}, Text: "Not sent, since another recipient was refused; try again"}
 	replyClosing      = &mail.Reply{Code: 421, Enhanced: [3]int{4, 3, 2}, Text: "Closing"}
 )
 

@@ -241,7 +241,7 @@ func sameReply(r *mail.Reply, n int) []mail.Reply { return slices.Repeat([]mail.
 
 // notSent is for recipients that the server would have taken while it refused another.
 func notSent(n int) []mail.Reply {
-	return sameReply(&mail.Reply{Code: 451, Enhanced: [3]int{4, 5, 1}, Text: "Not sent, since another recipient was refused; try again"}, n)
+	return sameReply(replyNotSent, n)
 }
 
 func refusedOne(to []mail.RcptTo, i int, r *mail.Reply) []mail.Reply {

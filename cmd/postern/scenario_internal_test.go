@@ -28,6 +28,7 @@ import (
 //	"…"   5*"…"                     these bytes, as Go writes them, so many times
 //	forever "…"                     again and again, until the other side goes
 //	close  reset  stall             end the connection; the same by RST; fall silent
+//	wait 50ms                       before what follows
 //	usual                           what it says without a script
 //	after N close|reset|stall       in BODY: when so many bytes of the message have come
 //
@@ -247,6 +248,13 @@ func (k *internalConn) act(a string) (code string, err error) {
 		case "stall":
 			<-k.s.done
 			return code, errHangUp
+		case "wait":
+			word, a, _ = strings.Cut(a, " ")
+			d, err := time.ParseDuration(word)
+			if err != nil {
+				return code, err
+			}
+			time.Sleep(d)
 		case "forever":
 			b, _, _ := cutBytes(a)
 			for {
