@@ -450,6 +450,7 @@ func TestMatrix_ReconnectsOnlyOnce(t *testing.T) {
 
 func TestMatrix_UnsolicitedReplyOverTLS(t *testing.T) {
 	conf, _ := upCertificate(t, "sink.test")
+	surprise := make(chan struct{}, 1) // it is on its way when the message is sent
 	for name, c := range map[string]struct {
 		on    func(c *upSinkConn, step, _ string) bool
 		fails bool // the first message; else a new connection for the second
@@ -466,6 +467,7 @@ func TestMatrix_UnsolicitedReplyOverTLS(t *testing.T) {
 			if step == "body" && c.n == 1 {
 				c.say("354 Go on")
 				c.say("250 queued")
+				surprise <- struct{}{}
 			}
 			return step == "body" && c.n == 1
 		}},
@@ -481,7 +483,11 @@ func TestMatrix_UnsolicitedReplyOverTLS(t *testing.T) {
 		s := newUpSink(t, c.on)
 		s.set(func() { s.tls = conf; s.ehlo = append([]string{"STARTTLS"}, allKeywords...) })
 		up := serversFor(t, func(c *ServerConfig) { c.TLS, c.TLSInsecure = TLSRequire, true }, s.addr)
-		replies, _, err := deliver(t.Context(), up, upEnvelope(), upBlocks(upText), upRcpt("b"))
+		var message Source = upBlocks(upText)
+		if c.fails {
+			message = afterwards{message, surprise}
+		}
+		replies, _, err := deliver(t.Context(), up, upEnvelope(), message, upRcpt("b"))
 		if (err != nil) != c.fails || errors.Is(err, ErrAmbiguous) {
 			t.Errorf("%s: %v %v", name, replies, err)
 		}
@@ -493,6 +499,20 @@ func TestMatrix_UnsolicitedReplyOverTLS(t *testing.T) {
 			t.Errorf("%s: %d connections, want a new one", name, n)
 		}
 	}
+}
+
+// afterwards is a source that ends only after an event.
+type afterwards struct {
+	Source
+	event <-chan struct{}
+}
+
+func (a afterwards) Next() ([]byte, error) {
+	p, err := a.Source.Next()
+	if err != nil {
+		<-a.event
+	}
+	return p, err
 }
 
 // waitNotQuiet waits until what was said has arrived.
