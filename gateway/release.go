@@ -96,6 +96,12 @@ func (r *Releaser) send(ctx context.Context, route string, env mail.Envelope, fa
 	}
 	env.Options.Size = size
 	env.Recipients = nil
+	if !r.Upstream.Extensions().DSN { // a person's release does not fail over it
+		env.Options.Ret, env.Options.EnvID = "", ""
+		for _, f := range fates {
+			f.Recipient.Notify, f.Recipient.ORcpt = "", ""
+		}
+	}
 	for _, f := range fates {
 		env.Recipients = append(env.Recipients, f.Recipient)
 	}

@@ -120,3 +120,18 @@ func (o *once) Read(p []byte) (int, error) {
 	o.read = true
 	return copy(p, "x"), io.ErrUnexpectedEOF
 }
+
+// A person's release does not fail over delivery reports that the server cannot do.
+func TestReleaseWithoutDSN(t *testing.T) {
+	s := newUpSink(t, nil)
+	s.set(func() { s.ehlo = nil })
+	up := serversFor(t, nil, s.addr)
+	it := &quarantine.Item{ID: "01HELD", Envelope: upEnvelope(), Copies: []quarantine.Copy{{Recipient: upRcpt("b")}}}
+	it.Envelope.Options.Ret, it.Copies[0].Recipient.Notify = "FULL", "FAILURE"
+	fates := (&Releaser{Upstream: up}).Release(t.Context(), it, nil, func() (Source, int64, error) {
+		return SourceOf(nil, strings.NewReader(upText)), int64(len(upText)), nil
+	})
+	if len(fates) != 1 || fates[0].Fate != FateDelivered || len(s.taken()) != 1 || it.Copies[0].Recipient.Notify == "" {
+		t.Errorf("%+v", fates)
+	}
+}

@@ -16,6 +16,8 @@ func (l *link) lacks(env *mail.Envelope) *mail.Reply {
 		return &mail.Reply{Code: 550, Enhanced: [3]int{5, 6, 7}, Text: "The destination does not take internationalized mail"}
 	case !l.ext.EightBitMIME && o.Body == "8BITMIME":
 		return &mail.Reply{Code: 550, Enhanced: [3]int{5, 6, 3}, Text: "The destination does not take 8-bit mail"}
+	case !l.ext.DSN && (o.Ret != "" || o.EnvID != ""):
+		return lacksDSN()
 	case !isParam(string(o.Body)), !isParam(o.Ret), !isParam(o.EnvID):
 		return &mail.Reply{Code: 501, Enhanced: [3]int{5, 5, 4}, Text: "Bad parameter"}
 	}
@@ -27,10 +29,18 @@ func (l *link) lacksFor(to *mail.RcptTo) *mail.Reply {
 	switch {
 	case !l.ext.UTF8 && to.Address.NeedsUTF8():
 		return &mail.Reply{Code: 550, Enhanced: [3]int{5, 6, 7}, Text: "The destination does not take internationalized addresses"}
+	case !l.ext.DSN && (to.Notify != "" || to.ORcpt != ""):
+		return lacksDSN()
 	case !isParam(to.Notify), !isParam(to.ORcpt):
 		return &mail.Reply{Code: 501, Enhanced: [3]int{5, 5, 4}, Text: "Bad parameter"}
 	}
 	return nil
+}
+
+// lacksDSN is for a server that offers less than the others did when the client was told what
+// there is. That has been noted by now, so its next try finds DSN not offered.
+func lacksDSN() *mail.Reply {
+	return &mail.Reply{Code: 451, Enhanced: [3]int{4, 5, 4}, Text: "The destination does not take DSN parameters at the moment, try again"}
 }
 
 // isParam reports whether s can be the value of one parameter (esmtp-value of RFC 5321
@@ -69,10 +79,10 @@ func (l *link) mailLine(env *mail.Envelope, size int64) string {
 	if o.UTF8 {
 		line += " SMTPUTF8"
 	}
-	if l.ext.DSN && o.Ret != "" {
+	if o.Ret != "" {
 		line += " RET=" + o.Ret
 	}
-	if l.ext.DSN && o.EnvID != "" {
+	if o.EnvID != "" {
 		line += " ENVID=" + o.EnvID
 	}
 	return line
@@ -80,10 +90,10 @@ func (l *link) mailLine(env *mail.Envelope, size int64) string {
 
 func (l *link) rcptLine(to *mail.RcptTo) string {
 	line := "RCPT TO:<" + to.Address.String() + ">"
-	if l.ext.DSN && to.Notify != "" {
+	if to.Notify != "" {
 		line += " NOTIFY=" + to.Notify
 	}
-	if l.ext.DSN && to.ORcpt != "" {
+	if to.ORcpt != "" {
 		line += " ORCPT=" + to.ORcpt
 	}
 	return line

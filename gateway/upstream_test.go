@@ -267,12 +267,40 @@ func TestS19_ParametersArePassedOn(t *testing.T) {
 	s = newUpSink(t, nil) // a server that offers nothing gets nothing
 	s.set(func() { s.ehlo = nil })
 	up = serversFor(t, func(c *ServerConfig) { c.XForward = true }, s.addr)
-	env.Options = mail.Options{Size: 1234, Body: "7BIT", Ret: "HDRS", EnvID: "QQ314159"}
-	if replies, _, err := deliver(t.Context(), up, env, upBlocks(upText), to); err != nil || !replies[0].OK() {
+	env.Options = mail.Options{Size: 1234, Body: "7BIT"}
+	if replies, _, err := deliver(t.Context(), up, env, upBlocks(upText), upRcpt("b")); err != nil || !replies[0].OK() {
 		t.Fatal(replies, err)
 	}
 	if m := s.taken()[0]; m.from != `MAIL FROM:<"q\"u o"@sender.test>` || m.to[0] != "RCPT TO:<b@example.org>" {
 		t.Errorf("said %q %q", m.from, m.to)
+	}
+}
+
+// What the client asked for is never silently dropped: a server that lacks it, though others
+// have it, puts the message off, and what is offered next time is right.
+func TestS19_DSNIsNotDroppedOnTheWay(t *testing.T) {
+	for _, change := range []func(*mail.Envelope, *mail.RcptTo){
+		func(e *mail.Envelope, _ *mail.RcptTo) { e.Options.Ret = "HDRS" },
+		func(e *mail.Envelope, _ *mail.RcptTo) { e.Options.EnvID = "QQ314159" },
+		func(_ *mail.Envelope, r *mail.RcptTo) { r.Notify = "NEVER" },
+		func(_ *mail.Envelope, r *mail.RcptTo) { r.ORcpt = "rfc822;b@example.org" },
+	} {
+		s := newUpSink(t, nil)
+		s.set(func() { s.ehlo = []string{"8BITMIME"} })
+		up := serversFor(t, nil, s.addr)
+		env, to := upEnvelope(), upRcpt("b")
+		change(&env, &to)
+		replies, refused, err := deliver(t.Context(), up, env, upBlocks(upText), to)
+		var r *mail.Reply
+		if errors.As(err, &r) {
+			refused = append(refused, r)
+		}
+		if len(replies) > 0 || len(refused) != 1 || refused[0].Code != 451 || len(s.taken()) != 0 {
+			t.Errorf("%+v %+v: %s", env.Options, to, describe(replies, refused, err))
+		}
+		if e := up.Extensions(); e.DSN || !e.EightBitMIME {
+			t.Errorf("offered next: %+v", e)
+		}
 	}
 }
 
