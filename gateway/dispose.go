@@ -105,7 +105,7 @@ func (t *transaction) dispose(ctx context.Context, rcpts []*recipient) *mail.Rep
 		return t.fail(rcpts, t.unstored(err))
 	}
 	if len(c.discard) == len(rcpts) {
-		reply := accepted(t.env.ID)
+		reply := t.thanks(rcpts)
 		if err := t.recordDurably(reply); err != nil {
 			return t.fail(rcpts, t.unstored(err))
 		}
@@ -120,11 +120,21 @@ func (t *transaction) dispose(ctx context.Context, rcpts []*recipient) *mail.Rep
 		return t.fail(rcpts, replyLater) // with nothing kept; else the copy is on disk, and a sweep will show it
 	}
 	h.accepted = true
-	reply := cmp.Or(t.taken, accepted(t.env.ID))
+	reply := cmp.Or(t.taken, t.thanks(rcpts))
 	if len(c.discard) > 0 {
 		h.discard(t.recordDurably(reply))
 	}
 	return reply
+}
+
+// thanks is our own 250, in the words of the first rule that has some.
+func (t *transaction) thanks(rcpts []*recipient) *mail.Reply {
+	for _, r := range rcpts {
+		if v := &r.verdict; v.Reply != nil && v.Reply.OK() {
+			return Answer(v, t.env.ID)
+		}
+	}
+	return accepted(t.env.ID)
 }
 
 // turnDown refuses the whole message by its verdicts.

@@ -89,6 +89,18 @@ func refusal(v *rules.Verdict, id string) *mail.Reply {
 	return &r
 }
 
+// Answer is what the client reads when this verdict is that of the whole message and the
+// internal server is not asked: the rule's own words, or ours with the id to ask about.
+func Answer(v *rules.Verdict, id string) *mail.Reply {
+	switch {
+	case v.Do == rules.Reject || v.Do == rules.Defer:
+		return refusal(v, id)
+	case v.Reply != nil && v.Reply.OK():
+		return clean(v.Reply)
+	}
+	return accepted(id)
+}
+
 // accepted is our own 250, with the id to ask about.
 func accepted(id string) *mail.Reply {
 	return &mail.Reply{Code: 250, Enhanced: [3]int{2, 0, 0}, Text: "OK " + id}

@@ -215,6 +215,8 @@ func (c *compiler) reply(s scalar, do Disposition) *replyText {
 	r := &replyText{code: number(1), enhanced: [3]int{number(2), number(3), number(4)}}
 	class := map[Disposition]int{Reject: 5, Defer: 4}[do]
 	switch {
+	case do == Deliver:
+		c.fault(s, 0, "what is delivered is answered by the internal server", "leave reply out")
 	case class == 0 && r.code != 250:
 		c.fault(s, 0, fmt.Sprintf("%s is answered with 250, not %d", do, r.code), "")
 	case class != 0 && r.code/100 != class:

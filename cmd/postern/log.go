@@ -52,7 +52,7 @@ type logEntry struct {
 }
 
 func entryOf(e *journal.Entry) logEntry {
-	return logEntry{e, tryReply{Code: e.Reply.Code, Enhanced: e.Reply.EnhancedString(), Text: e.Reply.Text}}
+	return logEntry{e, replyOf(&e.Reply)}
 }
 
 // Run searches.

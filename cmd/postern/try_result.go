@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"postern/filters"
+	"postern/gateway"
 	"postern/mail"
 	"postern/rules"
 )
@@ -103,7 +104,7 @@ func whole(v reflect.Value) any {
 
 // add notes a recipient's verdict.
 func (r *tryResult) add(to mail.Address, v rules.Verdict, id string) {
-	r.Verdicts = append(r.Verdicts, tryVerdict{Recipient: to.String(), Verdict: v, Answer: answerOf(v, id)})
+	r.Verdicts = append(r.Verdicts, tryVerdict{Recipient: to.String(), Verdict: v, Answer: replyOf(gateway.Answer(&v, id))})
 }
 
 // gathered notes the facts of a scope.
@@ -134,18 +135,7 @@ func (r *tryResult) off(configured []filters.Filter) {
 	}
 }
 
-// answerOf is the reply that a message with this one verdict would get.
-func answerOf(v rules.Verdict, id string) tryReply {
-	r := v.Reply
-	if r == nil {
-		switch v.Do {
-		case rules.Reject:
-			r = &mail.Reply{Code: 550, Enhanced: [3]int{5, 7, 1}, Text: v.Because}
-		case rules.Defer:
-			r = &mail.Reply{Code: 451, Enhanced: [3]int{4, 7, 0}, Text: v.Because}
-		default:
-			r = &mail.Reply{Code: 250, Enhanced: [3]int{2, 0, 0}, Text: "Accepted, id " + id}
-		}
-	}
+// replyOf is a reply as JSON has it.
+func replyOf(r *mail.Reply) tryReply {
 	return tryReply{Code: r.Code, Enhanced: r.EnhancedString(), Text: r.Text}
 }
