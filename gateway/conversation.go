@@ -32,7 +32,7 @@ type conversation struct {
 // Causes of cancelled contexts, as the trace shows them.
 var (
 	errDecided = errors.New("decided")
-	errOver    = errors.New("over")
+	errOver    = errors.New("the transaction was over")
 )
 
 // connect begins a conversation; end ends it. ctx is the connection's: when it is cancelled,

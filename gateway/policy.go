@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -25,6 +26,7 @@ type Policy struct {
 	version      string
 	rules        decider
 	filters      map[string]filters.Filter
+	names        []string        // of filters, sorted
 	off          map[string]bool // named by rules, not configured
 	stamped      []string        // filters with results for Authentication-Results
 	perRecipient bool            // a rule looks at the recipient: one verdict each
@@ -78,6 +80,7 @@ func NewPolicy(r decider, fs []filters.Filter) (*Policy, error) {
 			}
 		}
 	}
+	p.names = slices.Sorted(maps.Keys(p.filters))
 	slices.SortStableFunc(p.stamped, func(a, b string) int { return cmp.Compare(stampOrder(a), stampOrder(b)) })
 	for _, relayed := range []bool{false, true} {
 		if err := p.plan(order, relayed); err != nil {
@@ -101,14 +104,7 @@ func (p *Policy) Off() []string {
 }
 
 // Filters lists the names of the filters that this policy runs.
-func (p *Policy) Filters() []string {
-	var names []string
-	for name := range p.filters {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func (p *Policy) Filters() []string { return slices.Clone(p.names) }
 
 // add takes a filter and all that it reads into the policy; path is how we came here.
 func (p *Policy) add(name string, all map[string]filters.Filter, path []string, order *[]string) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"slices"
 	"time"
 
 	"postern/filters"
@@ -116,7 +117,7 @@ func (r *recipient) outcome(reply *mail.Reply, gone bool) journal.Outcome {
 			r.did = rules.Defer
 		}
 	}
-	o := journal.Outcome{Recipient: r.to.Address, Rule: v.Rule, Class: v.Class, Because: bounded(v.Because, 500),
+	o := journal.Outcome{Recipient: r.to.Address, Rule: v.Rule, Class: v.Class, Because: bounded(r.because(said), 500),
 		Score: v.Score, Held: r.held}
 	if r.did != rules.None {
 		o.Do = r.did.String()
@@ -141,6 +142,19 @@ func (r *recipient) outcome(reply *mail.Reply, gone bool) journal.Outcome {
 		}
 	}
 	return o
+}
+
+// because is why this became of the copy; said is the reply that covers it. Where the rules
+// did not refuse, whoever did has the word.
+func (r *recipient) because(said *mail.Reply) string {
+	v := &r.verdict
+	switch {
+	case said == nil || said.OK() || v.Do == rules.Reject || v.Do == rules.Defer:
+		return v.Because
+	case r.upstream != nil && !r.upstream.OK():
+		return "the internal server refused it: " + mail.Printable(r.upstream.String(), maxText)
+	}
+	return said.Text
 }
 
 func joined(because, note string) string {
@@ -177,7 +191,8 @@ func (t *transaction) sum() string {
 	return result
 }
 
-// gathered adds facts and timings of all filters. What was stopped has no facts.
+// gathered adds facts and timings of all filters. What was stopped has no facts; what nobody
+// had to ask, since the message was decided without it, is told too.
 func (t *transaction) gathered(e *journal.Entry) {
 	e.Facts = map[string]json.RawMessage{}
 	scopes := []*filters.Scope{t.c.scope, t.scope}
@@ -188,20 +203,9 @@ func (t *transaction) gathered(e *journal.Entry) {
 	}
 	for _, s := range scopes {
 		for _, res := range s.Results() {
-			tm := journal.Timing{Name: res.Name, State: "done", Began: res.Began.Sub(t.began), Took: res.Took}
-			switch {
-			case !res.Done || errors.Is(res.Err, context.Canceled) || errors.Is(res.Err, errDecided) || errors.Is(res.Err, errOver) || t.gone != nil && errors.Is(res.Err, t.gone):
-				tm.State = "cancelled"
-			case res.Timeout:
-				tm.State = "timed out"
-			case res.Err != nil:
-				tm.State = "failed"
-			}
-			if res.Err != nil {
-				tm.Error = bounded(res.Err.Error(), 500)
-			}
+			tm := t.timing(&res)
 			e.Filters = append(e.Filters, tm)
-			if _, there := e.Facts[res.Name]; there || tm.State == "cancelled" {
+			if _, there := e.Facts[res.Name]; there || tm.State == journal.Cancelled {
 				continue
 			}
 			if b, err := json.Marshal(res.Facts); err == nil {
@@ -211,6 +215,35 @@ func (t *transaction) gathered(e *journal.Entry) {
 			}
 		}
 	}
+	if t.result == abandoned {
+		return
+	}
+	for _, name := range t.policy.names {
+		if !slices.ContainsFunc(e.Filters, func(tm journal.Timing) bool { return tm.Name == name }) {
+			e.Filters = append(e.Filters, journal.Timing{Name: name, State: journal.NotNeeded})
+		}
+	}
+}
+
+// timing tells how a filter ended: by itself, or by what stopped it.
+func (t *transaction) timing(res *filters.Result) journal.Timing {
+	tm := journal.Timing{Name: res.Name, State: journal.Done, Began: res.Began.Sub(t.began), Took: res.Took}
+	if res.Err != nil {
+		tm.Error = bounded(res.Err.Error(), 500)
+	}
+	stopped := context.Cause(t.work)
+	switch {
+	case !res.Done || errors.Is(res.Err, context.Canceled) || stopped != nil && errors.Is(res.Err, stopped):
+		tm.State, tm.Error = journal.Cancelled, ""
+		if stopped != nil {
+			tm.Error = bounded(stopped.Error(), 500)
+		}
+	case res.Timeout:
+		tm.State = journal.TimedOut
+	case res.Err != nil:
+		tm.State = journal.Failed
+	}
+	return tm
 }
 
 // A summary is what people know a message by.

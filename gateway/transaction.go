@@ -177,6 +177,7 @@ func (t *transaction) offer(r *recipient) *mail.Reply {
 		return way.failed
 	}
 	if err := way.delivery.Rcpt(ctx, r.to); err != nil {
+		_ = errors.As(err, &r.upstream)
 		return t.neighbour("internal server: RCPT", err, replyUnreachable)
 	}
 	return nil

@@ -264,6 +264,116 @@ func TestLazyFiltersStartOnlyWhenNothingElseCanDecide(t *testing.T) {
 	}
 }
 
+// The journal tells apart what was done, stopped since the message was decided without it, and
+// never started; and how long a time limit was waited for.
+func TestStatesOfFiltersInTheJournal(t *testing.T) {
+	yes := func(v any) bool { return v.(textFacts).Text == "yes" }
+	wait := func(ctx context.Context, _ *filters.Input) (any, error) {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	fs := []filters.Filter{
+		slow("a", mail.Data, textFacts{Text: "yes"}, nil, func() time.Duration { return 0 }, false),
+		{Name: "b", Stage: mail.Data, Facts: textFacts{}, Gather: wait},
+		{Name: "c", Stage: mail.Data, Facts: textFacts{}, Lazy: true, Gather: wait},
+		{Name: "d", Stage: mail.Sender, Facts: textFacts{}, Timeout: time.Millisecond, Gather: wait},
+		slow("e", mail.Sender, textFacts{}, errors.New("no answer"), func() time.Duration { return 0 }, false),
+	}
+	seen := fakeRule{when: func(any) bool { return false }}
+	list := []fakeRule{seen, seen, {fact: "a", when: yes, verdict: rules.Verdict{Do: rules.Quarantine}}, {fact: "b"}, {fact: "c"}}
+	list[0].fact, list[1].fact = "d", "e"
+	b, _, tx := rcptBed(t, lenient{fakeRules{list}}, fs)
+	say(t, tx, "a@example.org")
+	if r := tx.data(&textUpload{text: sample}); !r.OK() {
+		t.Fatal(r)
+	}
+	want := map[string]string{"a": "done", "b": "cancelled: decided", "c": "not needed", "d": "timed out: timed out: context deadline exceeded", "e": "failed: no answer"}
+	for _, f := range b.j.order[0].Filters {
+		got := f.State
+		if f.Error != "" {
+			got += ": " + f.Error
+		}
+		if got != want[f.Name] {
+			t.Errorf("%s: %s, want %s", f.Name, got, want[f.Name])
+		}
+		delete(want, f.Name)
+	}
+	if len(want) > 0 {
+		t.Errorf("no word of %v", want)
+	}
+}
+
+// lenient rules take a filter without an answer for one that says no.
+type lenient struct{ fakeRules }
+
+func (l lenient) Decide(f rules.Facts) (rules.Verdict, []string) { return l.fakeRules.Decide(noErrors{f}) }
+
+type noErrors struct{ rules.Facts }
+
+func (n noErrors) Lookup(name string) (any, error, bool) {
+	v, _, known := n.Facts.Lookup(name)
+	return v, nil, known
+}
+
+// A rule that holds or discards may choose the words of the 250; the first recipient's rule that
+// has some is heard, unless the internal server has spoken.
+func TestWordsOfARuleThatDoesNotRefuse(t *testing.T) {
+	words := &mail.Reply{Code: 250, Enhanced: [3]int{2, 0, 0}, Text: "Held: ask\r\npostmaster"}
+	for _, tt := range []struct {
+		do   map[string]rules.Disposition
+		want string
+	}{
+		{map[string]rules.Disposition{"a@example.org": rules.Quarantine}, "250 2.0.0 Held: ask postmaster"},
+		{map[string]rules.Disposition{"a@example.org": rules.Discard}, "250 2.0.0 Held: ask postmaster"},
+		{map[string]rules.Disposition{"a@example.org": rules.Reject, "b@example.org": rules.Quarantine}, "250 2.0.0 Held: ask postmaster"},
+		{map[string]rules.Disposition{"a@example.org": rules.Deliver, "b@example.org": rules.Quarantine}, "250 2.0.0 queued as 4711"},
+	} {
+		verdicts, to := map[string]rules.Verdict{}, []string{}
+		for a, do := range tt.do {
+			v := rules.Verdict{Do: do, Reply: words}
+			if do == rules.Reject {
+				v.Reply = nil
+			}
+			verdicts[a], to = v, append(to, a)
+		}
+		slices.Sort(to)
+		b := newBed(t, byRecipient(verdicts), append(twoFilters(), toFilter()))
+		c := b.talk()
+		if r, _ := b.submit(t, c, to, &textUpload{text: sample}); r.String() != tt.want {
+			t.Errorf("%v: %s, want %s", tt.do, r, tt.want)
+		}
+		c.end(nil)
+	}
+}
+
+// Whatever becomes of a copy, the journal has a sentence why.
+func TestWhyWhenNoRuleRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(b *bed)
+		u      textUpload
+		want   string
+	}{
+		{"delivered", func(*bed) {}, textUpload{text: sample}, "nothing speaks against it"},
+		{"RCPT refused", func(b *bed) {
+			b.up.rcpt = map[string]*mail.Reply{"a@example.org": {Code: 550, Enhanced: [3]int{5, 1, 1}, Text: "no such user"}}
+		}, textUpload{text: sample}, "the internal server refused it: 550 5.1.1 no such user"},
+		{"data refused", func(b *bed) { b.up.data = map[string]*mail.Reply{"": {Code: 452, Enhanced: [3]int{4, 3, 1}, Text: "full"}} },
+			textUpload{text: sample}, "the internal server refused it: 452 4.3.1 full"},
+		{"unreachable", func(b *bed) { b.named = map[string]error{"begin": errInner} }, textUpload{text: sample}, replyUnreachable.Text},
+		{"bare LF", func(*bed) {}, textUpload{text: sample, lf: true}, replyBareNewline.Text},
+	} {
+		b := newBed(t, fakeRules{}, nil)
+		tt.change(b)
+		c := b.talk()
+		b.submit(t, c, []string{"a@example.org"}, &tt.u)
+		c.end(nil)
+		if o := b.j.order[0].Outcomes[0]; o.Because != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, o.Because, tt.want)
+		}
+	}
+}
+
 // A fact may become known between the walk that misses it and the look whether it is under way.
 func TestAFactThatComesBetweenTwoLooks(t *testing.T) {
 	for range 300 {

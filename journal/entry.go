@@ -49,11 +49,20 @@ type Outcome struct {
 // A Timing is one filter's part.
 type Timing struct {
 	Name  string        `json:"name"`
-	State string        `json:"state"` // done failed "timed out" cancelled
+	State string        `json:"state"`
 	Began time.Duration `json:"began"` // since MAIL
 	Took  time.Duration `json:"took"`
-	Error string        `json:"error,omitempty"`
+	Error string        `json:"error,omitempty"` // why it failed, or what cancelled it
 }
+
+// The states of a Timing.
+const (
+	Done      = "done"
+	Failed    = "failed"
+	TimedOut  = "timed out"
+	Cancelled = "cancelled"  // "decided": nobody waited for it any more
+	NotNeeded = "not needed" // it never ran: the message was decided without it
+)
 
 // A Step is one event of the transaction.
 type Step struct {

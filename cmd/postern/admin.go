@@ -53,7 +53,9 @@ func (m *metrics) sink() journal.Sink {
 			m.rules.WithLabelValues(o.Rule, o.Do).Inc()
 		}
 		for _, f := range e.Filters {
-			m.filters.WithLabelValues(f.Name, f.State).Observe(f.Took.Seconds())
+			if f.State != journal.NotNeeded {
+				m.filters.WithLabelValues(f.Name, f.State).Observe(f.Took.Seconds())
+			}
 		}
 	}
 }
