@@ -24,7 +24,8 @@ type checkCmd struct {
 
 // Help is shown by --help.
 func (checkCmd) Help() string {
-	return "Example:\n  postern check -c /etc/postern/postern.yaml && systemctl reload postern"
+	return "Example:\n  postern check -c /etc/postern/postern.yaml && systemctl reload postern\n\n" +
+		"It changes nothing. A line that begins with FAIL, and exit code 1, mean that mail could not be taken."
 }
 
 // Run checks. It fails when the gateway would not start or could take no mail.
@@ -49,6 +50,9 @@ func (c *checkCmd) Run(out output) error {
 	}
 	fmt.Fprintln(out.out)
 	r := neighbours{out: out}
+	if !strings.Contains(cfg.Hostname, ".") {
+		r.warn("hostname is %q: say the full name that your MX record names (hostname: mx.example.org); it is in the greeting and in headers", cfg.Hostname)
+	}
 	if err := r.certificate(cfg); err != nil {
 		return err
 	}
@@ -96,6 +100,9 @@ func (r *neighbours) ok(format string, args ...any) {
 }
 func (r *neighbours) warn(format string, args ...any) {
 	fmt.Fprintf(r.out.out, "warn  "+format+"\n", args...)
+}
+func (r *neighbours) note(format string, args ...any) {
+	fmt.Fprintf(r.out.out, "note  "+format+"\n", args...)
 }
 func (r *neighbours) fail(format string, args ...any) {
 	r.failed = true
@@ -191,7 +198,7 @@ func (r *neighbours) clamav(ctx context.Context, cfg *Config) {
 	if size := int64(cfg.ClamAV.MaxSize); size > 0 && size < limit {
 		r.warn("clamav.max_size (%d bytes) is below the largest message (%d): what is larger is held unscanned; raise StreamMaxLength in clamd.conf", size, limit)
 	}
-	r.warn("clamd.conf should have AlertExceedsMax yes and StreamMaxLength of at least %d bytes, else clamd calls clean what it did not look at", limit)
+	r.note("clamd does not tell its settings: clamd.conf has to have AlertExceedsMax yes, else it calls clean what it gave up on, and StreamMaxLength %dM", (limit+1<<20-1)>>20)
 }
 
 func (r *neighbours) data(ctx context.Context, cfg *Config) {

@@ -118,7 +118,7 @@ func TestHeldAndLogCommands(t *testing.T) {
 	if len(at(entry, "outcomes").([]any)) != 2 || at(entry, "outcomes", 0, "rules", 0, "rule") == nil {
 		t.Errorf("outcomes %v", at(entry, "outcomes"))
 	}
-	want(exitDone, "rule gtube", "log", "show", id)
+	want(exitDone, "gtube, class spam", "log", "show", id)
 	for filter, n := range map[string]int{"--result=held": 1, "--result=refused": 0, "--subject=lunch": 1, "--message-id=<gtube@friend.example>": 1, "--id=" + id: 1, "--client=127.0.0.1": 2} {
 		if got := strings.Count(want(exitDone, "", "log", "search", "--json", filter), "\n"); got != n {
 			t.Errorf("log search %s: %d entries, want %d", filter, got, n)

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"postern/filters"
@@ -52,15 +51,11 @@ func (c *demoCmd) Run(out output) error {
 		fmt.Fprintf(out.out, "ClamAV scans: %s.\n", d.clamd)
 	}
 	fmt.Fprintln(out.out)
-	w := tabwriter.NewWriter(out.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "WHAT CAME\tFOR\tWHAT BECAME OF IT\tWHY")
+	fmt.Fprintf(out.out, demoRow, "WHAT CAME", "FOR", "WHAT BECAME OF IT, AND WHY")
 	for _, m := range demoMails() {
-		if err := d.row(ctx, w, &m); err != nil {
+		if err := d.row(ctx, out.out, &m); err != nil {
 			return fmt.Errorf("%s: %w", m.What, err)
 		}
-	}
-	if err := w.Flush(); err != nil {
-		return err
 	}
 	d.mu.Lock()
 	taken := d.taken
@@ -223,6 +218,9 @@ func demoAnswer(step, arg string) string {
 	return ""
 }
 
+// demoRow is a line of the table; the reason stands below it.
+const demoRow = "%-36s  %-26s  %s\n"
+
 // row sends one mail and prints what became of it, a line a recipient.
 func (d *demo) row(ctx context.Context, w io.Writer, m *demoMail) error {
 	text, err := m.signed(d.key)
@@ -251,7 +249,8 @@ func (d *demo) row(ctx context.Context, w io.Writer, m *demoMail) error {
 		if i > 0 {
 			what = ""
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", what, to, became, clip(why, 110))
+		fmt.Fprintf(w, demoRow, what, to, became)
+		paragraph(w, "    ", why)
 	}
 	return nil
 }

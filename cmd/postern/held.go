@@ -1,16 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"postern/journal"
@@ -25,13 +27,18 @@ type heldCmd struct {
 	Show    heldShowCmd    `cmd:"" help:"One held message: who, why, where it stands."`
 	Raw     heldRawCmd     `cmd:"" help:"The message as it was received, byte for byte."`
 	Release heldReleaseCmd `cmd:"" help:"Send it to the internal server."`
-	Delete  heldDeleteCmd  `cmd:"" help:"Delete it; the row stays until retention."`
+	Delete  heldDeleteCmd  `cmd:"" help:"Delete it; who did it is kept until retention."`
+}
+
+// Help is shown by --help.
+func (heldCmd) Help() string {
+	return "Example:\n  postern held list\n  postern held show ID\n  postern held release ID"
 }
 
 // storeFlags say where the store is.
 type storeFlags struct {
-	Config string `short:"c" help:"Configuration file." placeholder:"FILE" type:"path"`
-	Data   string `help:"Data folder." placeholder:"DIR"`
+	Config string `short:"c" help:"Configuration file (default: ${default_file} when it exists)." placeholder:"FILE" type:"path"`
+	Data   string `help:"Data folder of the gateway (default: what the configuration says)." placeholder:"DIR"`
 }
 
 // open opens the stores as the owner of the data folder. Call the returned function at the end.
@@ -42,7 +49,10 @@ func (f *storeFlags) open(ctx context.Context) (*Config, *quarantine.Store, *jou
 		return nil, nil, nil, nil, err
 	}
 	if _, err := os.Stat(cfg.Data); err != nil {
-		return nil, nil, nil, nil, fmt.Errorf("data folder %s: %w (name another with --data or -c)", cfg.Data, err)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = errors.New("it is not there")
+		}
+		return nil, nil, nil, nil, fmt.Errorf("data folder %s: %w: name the gateway's with -c FILE or --data DIR", cfg.Data, err)
 	}
 	if err := store.AsOwner(cfg.Data); err != nil {
 		return nil, nil, nil, nil, err
@@ -66,6 +76,26 @@ func (f *storeFlags) open(ctx context.Context) (*Config, *quarantine.Store, *jou
 	return cfg, q, j, end, nil
 }
 
+// What can be asked for, as the help shows it.
+const (
+	heldStates  = "kept, releasing, released, deleted or any"
+	heldClasses = "virus, spoof, malformed, attachment, spam, policy or undelivered"
+	logResults  = "delivered, held, mixed, refused, deferred, discarded or abandoned"
+)
+
+// oneOf checks a flag that has one of the words of a list, or none.
+func oneOf(flag, value, list string) error {
+	words := strings.Fields(strings.NewReplacer(",", "", " or ", " ").Replace(list))
+	if value == "" || slices.Contains(words, value) {
+		return nil
+	}
+	msg := fmt.Sprintf("%s %q: it is %s", flag, value, list)
+	if near := nearest(value, words); near != "" {
+		msg += fmt.Sprintf("; did you mean %s?", near)
+	}
+	return &usageError{msg}
+}
+
 // whoami is who acts: the user behind sudo, else the user.
 func whoami() string {
 	if s := os.Getenv("SUDO_USER"); s != "" {
@@ -79,15 +109,15 @@ func whoami() string {
 
 type heldListCmd struct {
 	storeFlags
-	State     string   `help:"kept, releasing, released, deleted or any (default: what waits for somebody)." enum:",kept,releasing,released,deleted,any" default:"" placeholder:"STATE"`
-	Class     string   `help:"virus, spoof, malformed, attachment, spam, policy or undelivered." enum:",virus,spoof,malformed,attachment,spam,policy,undelivered" default:"" placeholder:"CLASS"`
-	Rule      string   `help:"The rule that held it."`
-	Recipient string   `help:"Address, @domain, or a part of it."`
-	Sender    string   `help:"The same; <> is the null sender."`
-	Text      string   `help:"Words in subject, From, sender, recipient or reason." name:"text"`
-	Since     Duration `help:"Not older than this, such as 12h or 7d." default:"0s"`
-	Limit     int      `help:"At most so many." default:"50"`
-	Cursor    string   `help:"Where the page before ended."`
+	State     string   `help:"${states} (default: what waits for somebody)." placeholder:"STATE"`
+	Class     string   `help:"${classes}." placeholder:"CLASS"`
+	Rule      string   `help:"The rule that held it." placeholder:"NAME"`
+	Recipient string   `help:"Address, @domain, or a part of it." placeholder:"TEXT"`
+	Sender    string   `help:"The same; <> is the null sender." placeholder:"TEXT"`
+	Text      string   `help:"Words in subject, From, sender, recipient or reason." placeholder:"WORDS"`
+	Since     Duration `help:"Not older than this, such as 12h or 7d." placeholder:"SPAN"`
+	Limit     int      `help:"At most so many (default: 50)." placeholder:"N"`
+	Cursor    string   `help:"Where the page before ended." placeholder:"TEXT"`
 	JSON      bool     `name:"json" help:"One JSON object an item."`
 }
 
@@ -98,6 +128,9 @@ func (heldListCmd) Help() string {
 
 // Run lists.
 func (c *heldListCmd) Run(out output) error {
+	if err := errors.Join(oneOf("--state", c.State, heldStates), oneOf("--class", c.Class, heldClasses)); err != nil {
+		return err
+	}
 	ctx := context.Background()
 	_, q, _, end, err := c.open(ctx)
 	if err != nil {
@@ -126,37 +159,29 @@ func (c *heldListCmd) Run(out output) error {
 		fmt.Fprintln(out.out, "Nothing is held that fits.")
 		return nil
 	}
-	w := tabwriter.NewWriter(out.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tRECEIVED\tSTATE\tCLASS\tFROM\tTO\tSUBJECT\tWHY")
+	fmt.Fprintf(out.out, "%-26s  %-12s  %-11s  %-25s  %s\n", "ID", "RECEIVED", "CLASS", "FROM", "TO")
 	for _, it := range items {
-		class, why := "", ""
-		if len(it.Copies) > 0 {
-			class, why = it.Copies[0].Class, it.Copies[0].Because
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", it.ID, it.Received.Local().Format("Jan 02 15:04"), it.State, class,
-			clip(it.From, 40), clip(copiesOf(it), 40), clip(it.Subject, 40), clip(why, 90))
-	}
-	if err := w.Flush(); err != nil {
-		return err
+		printHeld(out.out, it)
 	}
 	if next != "" {
-		fmt.Fprintf(out.out, "more: --cursor %s\n", next)
+		fmt.Fprintf(out.out, "More: the same with --cursor %s\n", next)
 	}
 	return nil
 }
 
-// clip shows text of a stranger on a terminal: one line, no control characters, bounded.
-func clip(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '?'
-		}
-		return r
-	}, s)
-	if r := []rune(s); len(r) > n {
-		return string(r[:n-1]) + "…"
+// printHeld shows an item on two lines: who to whom, then what and why.
+func printHeld(w io.Writer, it *quarantine.Item) {
+	class, why := "", ""
+	if len(it.Copies) > 0 {
+		class, why = it.Copies[0].Class, it.Copies[0].Because
 	}
-	return s
+	fmt.Fprintf(w, "%-26s  %-12s  %-11s  %-25s  %s\n", it.ID, it.Received.Local().Format("Jan 02 15:04"), class,
+		clipAddress(it.From, 25), clip(copiesOf(it), 18))
+	state := ""
+	if it.State != quarantine.Kept {
+		state = strings.ToUpper(string(it.State)) + " | "
+	}
+	fmt.Fprintln(w, clip("    "+state+strings.Trim(it.Subject+" | "+why, " |"), wide))
 }
 
 func copiesOf(it *quarantine.Item) string {
@@ -168,7 +193,7 @@ func copiesOf(it *quarantine.Item) string {
 }
 
 type heldShowCmd struct {
-	ID string `arg:""`
+	ID string `arg:"" help:"As held list shows it."`
 	storeFlags
 	JSON bool `name:"json" help:"As JSON."`
 }
@@ -193,17 +218,32 @@ func (c *heldShowCmd) Run(out output) error {
 	if c.JSON {
 		return json.NewEncoder(out.out).Encode(it)
 	}
-	fmt.Fprintf(out.out, "%s  %s  %d bytes, expires %s\n", it.ID, it.State, it.Size, it.Expires.Local().Format(time.DateTime))
-	fmt.Fprintf(out.out, "from     %s\nenvelope <%s>\nclient   %s (%s)\nsubject  %s\nreceived %s\n", clip(it.From, 200), it.Envelope.Sender, it.Envelope.Client.Addr,
-		clip(it.Envelope.Client.Helo, 100), clip(it.Subject, 200), it.Received.Local().Format(time.DateTime))
-	for _, cp := range it.Copies {
-		fmt.Fprintf(out.out, "to       %s: %s, %s, rule %s: %s\n", cp.Recipient.Address, cp.State, cp.Class, cp.Rule, clip(cp.Because, 400))
-		if cp.By != "" || cp.Note != "" {
-			fmt.Fprintf(out.out, "         %s by %s: %s\n", cp.Changed.Local().Format(time.DateTime), cp.By, clip(cp.Note, 300))
+	printItem(out.out, it)
+	return nil
+}
+
+// printItem tells about a held message: what came, why it is here, what became of it.
+func printItem(w io.Writer, it *quarantine.Item) {
+	c := it.Envelope.Client
+	fmt.Fprintf(w, "%s  %s  received %s, kept until %s\n", it.ID, it.State, it.Received.Local().Format(time.DateTime), it.Expires.Local().Format(time.DateOnly))
+	for _, l := range []struct{ label, text string }{
+		{"from      ", it.From}, {"subject   ", it.Subject}, {"envelope  ", "<" + it.Envelope.Sender.String() + ">"},
+		{"client    ", fmt.Sprintf("%s, said EHLO %s, %s", c.Addr, c.Helo, cmp.Or(c.TLS, "in clear"))},
+		{"message   ", sizeWords(it.Size) + ", rules " + it.Policy},
+	} {
+		if l.text != "" {
+			paragraph(w, l.label, l.text)
 		}
 	}
-	fmt.Fprintf(out.out, "\npostern log show %s tells how it came to that; postern held raw %s prints the message.\n", it.Envelope.ID, it.ID)
-	return nil
+	for _, cp := range it.Copies {
+		fmt.Fprintf(w, "\n%s: %s\n", clip(cp.Recipient.Address.String(), wide), cp.State)
+		paragraph(w, "  because  ", cp.Because)
+		fmt.Fprintf(w, "  rule     %s, class %s\n", cmp.Or(cp.Rule, "none"), cp.Class)
+		if cp.By != "" || cp.Note != "" {
+			paragraph(w, "  then     ", fmt.Sprintf("%s by %s: %s", cp.Changed.Local().Format(time.DateTime), cmp.Or(cp.By, "postern"), cp.Note))
+		}
+	}
+	fmt.Fprintf(w, "\nHow it came to that: postern log show %s\nThe message itself:  postern held raw %s\n", it.Envelope.ID, it.ID)
 }
 
 func notFound(id string, err error) error {
@@ -214,7 +254,7 @@ func notFound(id string, err error) error {
 }
 
 type heldRawCmd struct {
-	ID string `arg:""`
+	ID string `arg:"" help:"As held list shows it."`
 	storeFlags
 }
 
@@ -241,7 +281,7 @@ func (c *heldRawCmd) Run(out output) error {
 }
 
 type heldDeleteCmd struct {
-	IDs []string `arg:"" name:"id"`
+	IDs []string `arg:"" name:"id" help:"As held list shows them."`
 	storeFlags
 	To   []string `help:"Only these recipients' copies (repeatable)." sep:"none" placeholder:"ADDRESS"`
 	JSON bool     `name:"json" help:"One JSON object a message."`

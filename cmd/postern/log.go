@@ -1,14 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"sort"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"postern/journal"
@@ -21,22 +20,27 @@ type logCmd struct {
 	Show   logShowCmd   `cmd:"" help:"What became of one message, and why."`
 }
 
+// Help is shown by --help.
+func (logCmd) Help() string {
+	return "Example:\n  postern log search --recipient ana@example.org --since 2d\n  postern log show ID"
+}
+
 type logSearchCmd struct {
 	storeFlags
-	Sender    string   `help:"Address, @domain, or a part of it; <> is the null sender."`
-	Recipient string   `help:"The same."`
-	Subject   string   `help:"A part of it."`
-	Text      string   `help:"Words in subject, From, sender, recipient or reason."`
-	ID        string   `name:"id" help:"Ours, or that of a held message."`
-	MessageID string   `name:"message-id" help:"The Message-ID field."`
-	Result    string   `help:"delivered, held, mixed, refused, deferred, discarded or abandoned." enum:",delivered,held,mixed,refused,deferred,discarded,abandoned" default:"" placeholder:"RESULT"`
-	Rule      string   `help:"The rule that decided."`
-	Class     string   `help:"Its class." enum:",virus,spoof,malformed,attachment,spam,policy,undelivered" default:"" placeholder:"CLASS"`
-	Client    string   `help:"IP address."`
-	Reply     string   `help:"A part of what was said to the client or by the internal server."`
-	Since     Duration `help:"Not older than this, such as 12h or 7d." default:"0s"`
-	Limit     int      `help:"At most so many." default:"50"`
-	Cursor    string   `help:"Where the page before ended."`
+	Sender    string   `help:"Address, @domain, or a part of it; <> is the null sender." placeholder:"TEXT"`
+	Recipient string   `help:"The same, also of those refused." placeholder:"TEXT"`
+	Subject   string   `help:"A part of it." placeholder:"TEXT"`
+	Text      string   `help:"Words in subject, From, sender, recipient or reason." placeholder:"WORDS"`
+	ID        string   `name:"id" help:"Ours, or that of a held message." placeholder:"ID"`
+	MessageID string   `name:"message-id" help:"The Message-ID field." placeholder:"ID"`
+	Result    string   `help:"${results}." placeholder:"RESULT"`
+	Rule      string   `help:"The rule that decided." placeholder:"NAME"`
+	Class     string   `help:"${classes}." placeholder:"CLASS"`
+	Client    string   `help:"IP address." placeholder:"ADDRESS"`
+	Reply     string   `help:"A part of what was said to the client or by the internal server." placeholder:"TEXT"`
+	Since     Duration `help:"Not older than this, such as 12h or 7d." placeholder:"SPAN"`
+	Limit     int      `help:"At most so many (default: 50)." placeholder:"N"`
+	Cursor    string   `help:"Where the page before ended." placeholder:"TEXT"`
 	JSON      bool     `name:"json" help:"One JSON object a transaction."`
 }
 
@@ -57,6 +61,9 @@ func entryOf(e *journal.Entry) logEntry {
 
 // Run searches.
 func (c *logSearchCmd) Run(out output) error {
+	if err := errors.Join(oneOf("--result", c.Result, logResults), oneOf("--class", c.Class, heldClasses)); err != nil {
+		return err
+	}
 	ctx := context.Background()
 	_, _, j, end, err := c.open(ctx)
 	if err != nil {
@@ -85,27 +92,37 @@ func (c *logSearchCmd) Run(out output) error {
 		fmt.Fprintln(out.out, "The journal has nothing that fits.")
 		return nil
 	}
-	w := tabwriter.NewWriter(out.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tRECEIVED\tRESULT\tENVELOPE FROM\tTO\tSUBJECT\tREPLY")
+	fmt.Fprintf(out.out, "%-26s  %-15s  %-9s  %-22s  %s\n", "ID", "RECEIVED", "RESULT", "ENVELOPE FROM", "TO")
 	for _, e := range entries {
-		var to []string
-		for _, o := range e.Outcomes {
-			to = append(to, o.Recipient.String())
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t<%s>\t%s\t%s\t%s\n", e.ID, e.Received.Local().Format("Jan 02 15:04:05"), e.Result, clip(e.Envelope.Sender.String(), 40),
-			clip(strings.Join(to, ", "), 40), clip(e.Subject, 40), clip(e.Reply.String(), 80))
-	}
-	if err := w.Flush(); err != nil {
-		return err
+		printFound(out.out, e)
 	}
 	if next != "" {
-		fmt.Fprintf(out.out, "more: --cursor %s\n", next)
+		fmt.Fprintf(out.out, "More: the same with --cursor %s\n", next)
 	}
 	return nil
 }
 
+// printFound shows an entry on two lines: who to whom, then what and why.
+func printFound(w io.Writer, e *journal.Entry) {
+	var to []string
+	var told journal.Outcome
+	for i, o := range e.Outcomes {
+		to = append(to, o.Recipient.String())
+		if i == 0 || told.Do == "deliver" && o.Do != "deliver" {
+			told = o
+		}
+	}
+	fmt.Fprintf(w, "%-26s  %-15s  %-9s  %-22s  %s\n", e.ID, e.Received.Local().Format("Jan 02 15:04:05"), e.Result,
+		clip("<"+e.Envelope.Sender.String()+">", 22), clip(strings.Join(to, ", "), 18))
+	why := told.Because
+	if told.Do == "deliver" || why == "" {
+		why = told.Reply
+	}
+	fmt.Fprintln(w, clip("    "+strings.Trim(e.Subject+" | "+why, " |"), wide))
+}
+
 type logShowCmd struct {
-	ID string `arg:""`
+	ID string `arg:"" help:"Of the log line, of a reply, or of X-Postern-Id."`
 	storeFlags
 	JSON bool `name:"json" help:"As JSON."`
 }
@@ -140,55 +157,113 @@ func (c *logShowCmd) Run(out output) error {
 // printEntry tells a transaction to a person: what came, what became of each copy, why, when.
 func printEntry(w io.Writer, e *journal.Entry) {
 	c := e.Envelope.Client
-	fmt.Fprintf(w, "%s  %s  in %s\n", e.ID, e.Result, e.Took.Round(time.Millisecond/10))
-	fmt.Fprintf(w, "from     %s\nenvelope <%s>\nclient   %s (%s)", clip(e.From, 200), e.Envelope.Sender, c.Addr, clip(c.Helo, 100))
-	if c.TLS != "" {
-		fmt.Fprintf(w, ", %s", c.TLS)
-	}
-	fmt.Fprintf(w, "\nsubject  %s\nreceived %s, %d bytes, policy %s\nanswer   %s\n", clip(e.Subject, 200), e.Received.Local().Format(time.DateTime), e.Size, e.Policy, e.Reply.String())
-	for _, o := range e.Outcomes {
-		fmt.Fprintf(w, "\nto %s: %s", o.Recipient, o.Do)
-		if o.Verdict != "" && o.Verdict != o.Do {
-			fmt.Fprintf(w, " (the rules said %s)", o.Verdict)
-		}
-		if o.Rule != "" {
-			fmt.Fprintf(w, ", rule %s", o.Rule)
-		}
-		if o.Because != "" {
-			fmt.Fprintf(w, ": %s", clip(o.Because, 400))
-		}
-		fmt.Fprintln(w)
-		for label, text := range map[string]string{"answer": o.Reply, "internal server": o.Upstream, "held as": o.Held} {
-			if text != "" {
-				fmt.Fprintf(w, "  %s: %s\n", label, clip(text, 400))
-			}
-		}
-		var steps []rules.Step
-		if len(o.Rules) > 0 && json.Unmarshal(o.Rules, &steps) == nil {
-			printSteps(w, "  ", steps)
+	fmt.Fprintf(w, "%s  %s  received %s, took %s\n", e.ID, e.Result, e.Received.Local().Format(time.DateTime), e.Took.Round(time.Millisecond/10))
+	for _, l := range []struct{ label, text string }{
+		{"from      ", e.From}, {"subject   ", e.Subject}, {"envelope  ", "<" + e.Envelope.Sender.String() + ">"},
+		{"client    ", fmt.Sprintf("%s, said EHLO %s, %s", c.Addr, c.Helo, cmp.Or(c.TLS, "in clear"))},
+		{"message   ", sizeWords(e.Size) + ", rules " + e.Policy},
+		{"answer    ", saidOf(e)},
+	} {
+		if l.text != "" {
+			paragraph(w, l.label, l.text)
 		}
 	}
+	fmt.Fprintln(w)
+	for i := range e.Outcomes {
+		printOutcome(w, e, &e.Outcomes[i])
+	}
+	printWalks(w, e.Outcomes)
 	if len(e.Steps) > 0 {
 		fmt.Fprintln(w, "\ntimeline")
 		for _, s := range e.Steps {
-			fmt.Fprintf(w, "  %8s  %s %s\n", s.At.Round(time.Millisecond/10), s.What, clip(s.Why, 300))
+			paragraph(w, fmt.Sprintf("  %8s  %s  ", s.At.Round(time.Millisecond/10), clip(s.What, 60)), s.Why)
 		}
 	}
-	if len(e.Filters) > 0 {
-		fmt.Fprintln(w, "\nfilters")
-		for _, f := range e.Filters {
-			fmt.Fprintf(w, "  %-10s %-10s %8s  %s\n", f.Name, f.State, f.Took.Round(time.Millisecond/100), clip(f.Error, 300))
+	list := make([]gathered, 0, len(e.Filters))
+	shown := map[string]bool{}
+	for _, f := range e.Filters { // one of several recipients may come again; its facts are kept once
+		g := gathered{name: f.Name, state: fmt.Sprintf("%s, %s", f.State, f.Took.Round(time.Millisecond/100)), err: f.Error}
+		if !shown[f.Name] {
+			g.facts = e.Facts[f.Name]
+			list = append(list, g)
+		}
+		shown[f.Name] = true
+	}
+	if len(list) > 0 {
+		fmt.Fprintln(w, "\nfilters and the facts that they found (empty ones left out; --json has all)")
+		printGathered(w, list)
+	}
+}
+
+// sizeWords says how big a message is, if it came.
+func sizeWords(n int64) string {
+	if n == 0 {
+		return "never came"
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// saidOf is the last reply to the client; "" when there was none.
+func saidOf(e *journal.Entry) string {
+	if e.Reply.Code == 0 {
+		return ""
+	}
+	return e.Reply.String()
+}
+
+// didWord is a disposition as people say it.
+func didWord(do string) string {
+	words := map[string]string{"deliver": "delivered", "quarantine": "held", "reject": "refused", "defer": "put off", "discard": "discarded"}
+	return cmp.Or(words[do], "nothing was done")
+}
+
+func printOutcome(w io.Writer, e *journal.Entry, o *journal.Outcome) {
+	fmt.Fprintf(w, "%s: %s", clip(o.Recipient.String(), wide), didWord(o.Do))
+	if o.Verdict != "" && o.Verdict != o.Do {
+		fmt.Fprintf(w, " (the rules said %s)", o.Verdict)
+	}
+	fmt.Fprintln(w)
+	rule := o.Rule
+	if rule != "" && o.Class != "" {
+		rule += ", class " + o.Class
+	}
+	if o.Score != 0 {
+		rule += fmt.Sprintf(", score %g", o.Score)
+	}
+	said, inside := o.Reply, o.Upstream
+	if said == saidOf(e) {
+		said = ""
+	}
+	if inside == o.Reply {
+		inside = ""
+	}
+	for _, l := range []struct{ label, text string }{
+		{"  because          ", o.Because}, {"  rule             ", strings.TrimPrefix(rule, ", ")}, {"  held as          ", o.Held},
+		{"  answer           ", said}, {"  internal server  ", inside}, {"  effects          ", strings.Join(o.Effects, ", ")},
+	} {
+		if l.text != "" {
+			paragraph(w, l.label, l.text)
 		}
 	}
-	names := make([]string, 0, len(e.Facts))
-	for name := range e.Facts {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	if len(names) > 0 {
-		fmt.Fprintln(w, "\nfacts")
-		for _, name := range names {
-			fmt.Fprintf(w, "  %s: %s\n", name, e.Facts[name])
+}
+
+// printWalks shows what each rule said; recipients of whom all rules said the same have one walk.
+func printWalks(w io.Writer, outcomes []journal.Outcome) {
+	done := map[string]bool{}
+	for i, o := range outcomes {
+		var steps []rules.Step
+		if len(o.Rules) == 0 || done[string(o.Rules)] || json.Unmarshal(o.Rules, &steps) != nil {
+			continue
 		}
+		done[string(o.Rules)] = true
+		var same []string
+		for _, other := range outcomes[i:] {
+			if string(other.Rules) == string(o.Rules) {
+				same = append(same, other.Recipient.String())
+			}
+		}
+		fmt.Fprintln(w)
+		paragraph(w, "rules for ", strings.Join(same, ", "))
+		printSteps(w, "  ", steps)
 	}
 }

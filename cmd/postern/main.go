@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -40,35 +41,62 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // run executes one command line and returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	var c cli
-	code := -1
+	code, nothing := -1, len(args) == 0
+	help := stdout
+	if nothing {
+		help = stderr
+	}
 	parser, err := kong.New(&c, kong.Name("postern"),
-		kong.Description("A filtering mail gateway: in front of your mail server, it checks each message, relays clean mail and holds the rest, and says why."),
-		kong.Vars{"default_file": defaultFile}, kong.Writers(stdout, stderr), kong.Exit(func(n int) { code = n; panic(exitPanic{}) }),
+		kong.Description("A filtering mail gateway: in front of your mail server, it checks each message, relays clean mail and holds the rest, and says why.\n\nExample:\n  postern demo --once"),
+		kong.Vars{"default_file": defaultFile, "states": heldStates, "classes": heldClasses, "results": logResults},
+		kong.Writers(help, stderr), kong.Exit(func(n int) { code = n; panic(exitPanic{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
 	if err != nil {
 		fmt.Fprintln(stderr, "postern:", err)
 		return exitFailed
 	}
+	if nothing || args[0] == "help" {
+		args = append(args[min(1, len(args)):], "--help")
+	}
 	ctx, err := parse(parser, args)
 	if code >= 0 { // --help printed and asked to exit
+		if nothing {
+			return exitUsage
+		}
 		return code
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "postern: %v\nSee postern --help.\n", err)
+		fmt.Fprintf(stderr, "postern: %v\nSee %s --help.\n", err, commandOf(err))
 		return exitUsage
 	}
 	ctx.Bind(output{stdout, stderr})
 	if err := ctx.Run(); err != nil {
-		if !errors.Is(err, errQuiet) {
-			fmt.Fprintln(stderr, "postern:", err)
-		}
 		var usage *usageError
 		if errors.As(err, &usage) {
+			fmt.Fprintf(stderr, "postern: %v\nSee %s --help.\n", err, called(ctx))
 			return exitUsage
+		}
+		if !errors.Is(err, errQuiet) {
+			fmt.Fprintln(stderr, "postern:", err)
 		}
 		return exitFailed
 	}
 	return exitDone
+}
+
+// commandOf names the command whose parsing failed.
+func commandOf(err error) string {
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context != nil {
+		return called(p.Context)
+	}
+	return "postern"
+}
+
+// called is the command as it is typed, without its arguments.
+func called(ctx *kong.Context) string {
+	name, _, _ := strings.Cut("postern "+ctx.Command(), " <")
+	return strings.TrimSpace(name)
 }
 
 // exitPanic unwinds kong's parser, which expects its Exit not to return.

@@ -16,7 +16,7 @@ import (
 )
 
 type heldReleaseCmd struct {
-	IDs []string `arg:"" name:"id"`
+	IDs []string `arg:"" name:"id" help:"As held list shows them."`
 	storeFlags
 	Upstream []string `help:"Internal server, HOST:PORT." placeholder:"HOST:PORT" sep:"none"`
 	Domain   []string `help:"Domain that mail is taken for." placeholder:"DOMAIN" sep:"none"`

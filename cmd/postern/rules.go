@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"postern/filters"
@@ -14,6 +16,11 @@ import (
 type rulesCmd struct {
 	Facts   rulesFactsCmd   `cmd:"" help:"Every fact with its type and meaning."`
 	Builtin rulesBuiltinCmd `cmd:"" help:"Print the built-in policy, as a start for rule files of your own."`
+}
+
+// Help is shown by --help.
+func (rulesCmd) Help() string {
+	return "Example:\n  postern rules facts\n  postern rules builtin"
 }
 
 type rulesFactsCmd struct {
@@ -61,11 +68,11 @@ func printRules(w io.Writer, list []rules.RuleInfo, earliest func(rules.RuleInfo
 		if r.Shadow {
 			does += " (shadow)"
 		}
-		needs := fmt.Sprint(r.Needs)
-		if len(r.Off) > 0 {
-			needs += fmt.Sprintf(" off: %v", r.Off)
+		needs := r.Needs
+		for _, name := range r.Off {
+			needs = append(needs, name+" (off)")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s:%d\n", r.Name, does, r.Class, needs, earliest(r), r.File, r.Line)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s:%d\n", r.Name, does, r.Class, strings.Join(needs, " "), earliest(r), filepath.Base(r.File), r.Line)
 	}
 	return t.Flush()
 }

@@ -5,65 +5,36 @@ import (
 	"fmt"
 	"io"
 	"sort"
-
-	"postern/rules"
+	"strconv"
 )
 
 // print shows a result to a person: the verdict first, then why.
 func (r *tryResult) print(w io.Writer) {
-	fmt.Fprintf(w, "%s\n", r.File)
+	fmt.Fprintf(w, "%s\n", clip(r.File, wide))
 	for _, v := range r.Verdicts {
-		where := "no rule decided"
+		fmt.Fprintf(w, "\n%s: %s\n", clip(v.Recipient, wide), didWord(v.Do.String()))
+		paragraph(w, "  because  ", v.Because)
 		if v.Rule != "" {
-			where = "rule " + v.Rule
-			if v.File != "" {
-				where += fmt.Sprintf(" (%s:%d)", v.File, v.Line)
-			}
+			fmt.Fprintf(w, "  rule     %s (%s:%d)\n", v.Rule, v.File, v.Line)
 		}
-		fmt.Fprintf(w, "  %s: %s, %s: %s\n    answer: %d %s %s\n", v.Recipient, v.Do, where, v.Because, v.Answer.Code, v.Answer.Enhanced, v.Answer.Text)
+		paragraph(w, "  answer   ", fmt.Sprintf("%d %s %s", v.Answer.Code, v.Answer.Enhanced, v.Answer.Text))
 		for _, e := range v.Effects {
-			fmt.Fprintf(w, "    effect: %s(%q)\n", e.Name, e.Args)
+			paragraph(w, "  effect   ", fmt.Sprintf("%s(%q)", e.Name, e.Args))
 		}
-		printSteps(w, "    ", v.Steps)
+		if len(v.Steps) > 0 {
+			fmt.Fprintln(w, "  rules")
+			printSteps(w, "    ", v.Steps)
+		}
 	}
-	fmt.Fprintln(w, "  facts:")
-	took := map[string]float64{}
-	for _, t := range r.Timings {
-		took[t.Name] = t.MS
-	}
-	names := make([]string, 0, len(r.Facts))
-	for name := range r.Facts {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
-		text, err := json.Marshal(r.Facts[name])
+	fmt.Fprintln(w, "\nfilters and the facts that they found (empty ones left out; --json has all)")
+	list := make([]gathered, len(r.Timings))
+	for i, t := range r.Timings {
+		text, err := json.Marshal(r.Facts[t.Name])
 		if err != nil {
-			text = []byte(err.Error())
+			text = []byte(strconv.Quote(err.Error()))
 		}
-		fmt.Fprintf(w, "    %s (%.1f ms): %s\n", name, took[name], text)
+		list[i] = gathered{name: t.Name, state: fmt.Sprintf("%.1f ms", t.MS), facts: text}
 	}
-}
-
-// printSteps shows the walk: each rule looked at and what it said.
-func printSteps(w io.Writer, indent string, steps []rules.Step) {
-	for _, s := range steps {
-		said := s.Result.String()
-		if s.Matched {
-			said = "matched"
-			if s.Score != 0 {
-				said += fmt.Sprintf(", score %+g", s.Score)
-			}
-		}
-		if s.Shadow {
-			said += " (shadow: without effect)"
-		}
-		if s.Why != "" {
-			said += ": " + s.Why
-		}
-		fmt.Fprintf(w, "%s%-28s %s\n", indent, s.Rule, said)
-		for _, l := range s.Leaves {
-			fmt.Fprintf(w, "%s  %-7s %s\n", indent, l.Result, l.Text)
-		}
-	}
+	sort.Slice(list, func(i, j int) bool { return list[i].name < list[j].name })
+	printGathered(w, list)
 }

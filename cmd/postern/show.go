@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"postern/rules"
+)
+
+// What people read on a terminal: bounded, on one line where it stands for one thing, and
+// never a stranger's control characters.
+
+// wide is how many columns a line has.
+const wide = 100
+
+// clip shows text of a stranger on a terminal: one line, no control characters, bounded.
+func clip(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x200e && r <= 0x200f ||
+			r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '?'
+		}
+		return r
+	}, s)
+	if r := []rune(s); len(r) > n {
+		return string(r[:max(n-1, 0)]) + "…"
+	}
+	return s
+}
+
+// clipAddress is clip for a From field, of which the address matters more than the name.
+func clipAddress(s string, n int) string {
+	if i := strings.LastIndexByte(s, '<'); i > 0 && utf8.RuneCountInString(s) > n {
+		s = strings.Trim(s[i:], "<> ")
+	}
+	return clip(s, n)
+}
+
+// paragraph prints a label and text beside it, folded at blanks.
+func paragraph(w io.Writer, label, text string) {
+	indent := utf8.RuneCountInString(label)
+	line, used := label, indent
+	for word := range strings.FieldsSeq(clip(text, 2000)) {
+		n := utf8.RuneCountInString(word)
+		if used > indent && used+1+n > wide {
+			fmt.Fprintln(w, line)
+			line, used = strings.Repeat(" ", indent), indent
+		}
+		if used > indent {
+			line, used = line+" ", used+1
+		}
+		line, used = line+word, used+n
+	}
+	fmt.Fprintln(w, strings.TrimRight(line, " "))
+}
+
+// printSteps shows the walk: each rule looked at and what it said.
+func printSteps(w io.Writer, indent string, steps []rules.Step) {
+	width := 0
+	for _, s := range steps {
+		width = max(width, len(s.Rule))
+	}
+	for _, s := range steps {
+		said := s.Result.String()
+		var notes []string
+		if s.Matched {
+			said = "matched"
+			if s.Score != 0 {
+				notes = append(notes, fmt.Sprintf("score %+g", s.Score))
+			}
+		}
+		if s.Shadow {
+			notes = append(notes, "shadow: without effect")
+		}
+		if s.Why != "" {
+			notes = append(notes, s.Why)
+		}
+		leaves := s.Leaves
+		if len(leaves) == 1 && (len(notes) == 0 || s.Why != "" && !s.Shadow) { // it says it all
+			notes, leaves = append([]string{leaves[0].Text}, notes...), nil
+		}
+		line := fmt.Sprintf("%s%-*s  %-7s  %s", indent, width, s.Rule, said, strings.Join(notes, "; "))
+		fmt.Fprintln(w, strings.TrimRight(clip(line, wide), " "))
+		for _, l := range leaves {
+			fmt.Fprintln(w, clip(fmt.Sprintf("%s  %-7s  %s", indent, l.Result, l.Text), wide))
+		}
+	}
+}
+
+// gathered is one filter's part, for people.
+type gathered struct {
+	name  string
+	state string // how it ended, and how long it took
+	err   string
+	facts json.RawMessage
+}
+
+// printGathered shows each filter with its facts under the names that rules use. What is empty
+// is left out.
+func printGathered(w io.Writer, list []gathered) {
+	for _, g := range list {
+		line := fmt.Sprintf("  %-10s %s", g.name, g.state)
+		if g.err != "" {
+			line += ": " + g.err
+		}
+		fmt.Fprintln(w, clip(line, wide))
+		d := json.NewDecoder(bytes.NewReader(g.facts))
+		d.UseNumber()
+		p := factPrinter{w: w, d: d}
+		if len(g.facts) > 0 {
+			p.value(g.name)
+		}
+	}
+}
+
+// factPrinter walks the JSON of facts in its order.
+type factPrinter struct {
+	w    io.Writer
+	d    *json.Decoder
+	mute int
+}
+
+// maxShown is how many entries of a list people are shown, maxFact how many characters of a
+// value, which is room for a SHA-256; --json has all.
+const (
+	maxShown = 10
+	maxFact  = 66
+)
+
+func (p *factPrinter) value(name string) {
+	t, err := p.d.Token()
+	if err != nil {
+		return
+	}
+	switch t := t.(type) {
+	case json.Delim:
+		if t == '{' {
+			p.object(name)
+		} else {
+			p.list(name)
+		}
+		_, _ = p.d.Token()
+	case string:
+		if t != "" {
+			p.print(name, strconv.Quote(t[:min(len(t), 4*maxFact)]))
+		}
+	case bool:
+		if t {
+			p.print(name, "true")
+		}
+	case json.Number:
+		if t != "0" {
+			p.print(name, t.String())
+		}
+	}
+}
+
+func (p *factPrinter) object(name string) {
+	for p.d.More() {
+		t, err := p.d.Token()
+		if err != nil {
+			return
+		}
+		key, _ := t.(string)
+		member := name + "." + key
+		if name == "content.header" || name == "content.headers" {
+			member = name + "[" + strconv.Quote(clip(key, 60)) + "]"
+		}
+		quiet := member == "content.headers" // content.header has the first of each
+		if quiet {
+			p.mute++
+		}
+		p.value(member)
+		if quiet {
+			p.mute--
+		}
+	}
+}
+
+func (p *factPrinter) list(name string) {
+	n := 0
+	for ; p.d.More(); n++ {
+		if n == maxShown {
+			p.mute++
+		}
+		p.value(fmt.Sprintf("%s[%d]", name, n))
+	}
+	if n > maxShown {
+		p.mute--
+		p.print(name, fmt.Sprintf("… %d in all; --json shows them", n))
+	}
+}
+
+func (p *factPrinter) print(name, value string) {
+	if p.mute == 0 {
+		fmt.Fprintf(p.w, "    %s = %s\n", name, clip(value, maxFact))
+	}
+}
