@@ -192,12 +192,19 @@ func (s *scene) bytes(b *strings.Builder, data []byte) {
 		}
 	}
 	data = data[:len(data)-len(s.sent[rest])]
-	for line := range bytes.Lines(data) {
-		if len(line) > 500 {
-			fmt.Fprintf(b, "\t%d bytes that begin with %q\n", len(line), line[:40])
-			continue
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	for n := 0; len(lines) > 0; lines = lines[n:] {
+		for n = 1; n < len(lines) && bytes.Equal(lines[n], lines[0]); n++ {
 		}
-		b.WriteString("\t" + strconv.Quote(string(line)) + "\n")
+		switch line := lines[0]; {
+		case len(line) == 0:
+		case len(line) > 500:
+			fmt.Fprintf(b, "\t%d bytes that begin with %q\n", len(line), line[:40])
+		case n > 1:
+			fmt.Fprintf(b, "\t%d*%q\n", n, line)
+		default:
+			fmt.Fprintf(b, "\t%q\n", line)
+		}
 	}
 	if rest != "" {
 		fmt.Fprintf(b, "\trest: %s\n", rest)
@@ -223,7 +230,7 @@ func (o *outcome) journal() string {
 	for _, e := range o.entries {
 		fmt.Fprintf(&b, "%s from <%s>: %s\n", o.plain(e.ID), e.Envelope.Sender, e.Result)
 		for _, x := range e.Outcomes {
-			fmt.Fprintf(&b, "\t%s: %s", x.Recipient, x.Do)
+			fmt.Fprintf(&b, "\t%s: %s", x.Recipient, cmp.Or(x.Do, "nothing"))
 			if x.Verdict != "" && x.Verdict != x.Do {
 				fmt.Fprintf(&b, " (rules: %s)", x.Verdict)
 			}
@@ -233,7 +240,9 @@ func (o *outcome) journal() string {
 			if x.Held != "" {
 				fmt.Fprintf(&b, ", held as %s", o.plain(x.Held))
 			}
-			fmt.Fprintf(&b, "; said %s", o.plain(x.Reply))
+			if x.Reply != "" {
+				fmt.Fprintf(&b, "; said %s", o.plain(x.Reply))
+			}
 			if x.Upstream != "" {
 				fmt.Fprintf(&b, "; internal said %s", x.Upstream)
 			}
