@@ -183,11 +183,29 @@ type collector struct {
 	unusual  bool
 	leaves   int // parts without parts, as a parser counts that follows one reading
 	inlines  int // files found within text
+	decoded  int // bytes, of all readings and all that lies within them
 	textLeft int
 	seen     map[string]bool // links
 	views    *viewList       // what decodedViews asks for
 	bufs     [][]byte        // free ones
 	pool     *[][]byte
+}
+
+// Readings of readings multiply: a message in a message, each encoded in two ways, is four, and
+// so on; a run length is longer than it looks. Honest mail decodes to less than four times its
+// size, however deep messages lie in messages (C-03).
+const (
+	maxDecodedTimes = 4
+	maxDecodedMore  = 4 << 20
+)
+
+// mayDecode counts n more bytes; false when that is out of all proportion to the message.
+func (c *collector) mayDecode(n int) bool {
+	if c.decoded += n; c.decoded <= maxDecodedTimes*c.facts.Size+maxDecodedMore {
+		return true
+	}
+	c.flaws.add(overLimits)
+	return false
 }
 
 // bufferPool keeps buffers for first bytes and text views between messages.

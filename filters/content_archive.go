@@ -210,6 +210,10 @@ func (z *zipList) header(p []byte, fixed, flags, nameLen int, final bool) int {
 	if n > maxNameBytes {
 		z.over = true
 	}
+	if _, known := z.local[name]; !known && len(z.local) >= maxMemberSeen {
+		z.over = true
+		return fixed + kept
+	}
 	if z.local == nil {
 		z.local = make(map[string]int)
 	}
@@ -229,10 +233,6 @@ func (z *zipList) header(p []byte, fixed, flags, nameLen int, final bool) int {
 		m.size = int64(binary.LittleEndian.Uint32(p[22:]))
 		z.locals++
 		z.local[name]++
-	}
-	if len(z.local) > maxMemberSeen {
-		z.over = true
-		return fixed + kept
 	}
 	z.add(m)
 	return fixed + kept

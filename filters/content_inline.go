@@ -152,7 +152,10 @@ func (d *inliner) inside(line []byte) {
 		if name != "" {
 			d.file.ent.names.add(name, false)
 		}
-		if done {
+		if d.bin.over {
+			d.s.c.flaws.add(overLimits)
+		}
+		if done || d.bin.over {
 			d.end()
 		}
 	}
@@ -248,10 +251,17 @@ type binhexDecoder struct {
 	head    []byte // name length, name, and the 21 bytes behind it
 	left    int64  // bytes of the data fork still to come
 	out     []byte
+	read    int // bytes of lines
+	made    int // bytes of the data fork
+	over    bool
 }
 
 // line decodes one line; name is set when it becomes known, done at the end of the file.
 func (d *binhexDecoder) line(line []byte) (name string, done bool) {
+	d.read += len(line)
+	if d.over = d.over || d.made > maxDecodedTimes*d.read+maxDecodedMore; d.over {
+		return "", true
+	}
 	for _, c := range line {
 		if c == ':' {
 			if d.started {
@@ -302,21 +312,20 @@ func (d *binhexDecoder) expand(b byte) (name string) {
 }
 
 func (d *binhexDecoder) put(b byte, n int) (name string) {
+	// Length, name, version, type, creator, flags, the lengths of the forks, checksum.
+	for ; n > 0 && (len(d.head) == 0 || len(d.head) < int(d.head[0])+22); n-- {
+		d.head = append(d.head, b)
+		if want := int(d.head[0]) + 22; len(d.head) == want {
+			h := d.head[want-10:]
+			d.left = int64(h[0])<<24 | int64(h[1])<<16 | int64(h[2])<<8 | int64(h[3])
+			name = string(d.head[1 : 1+int(d.head[0])])
+		}
+	}
+	n = int(min(int64(max(n, 0)), d.left))
+	d.left -= int64(n)
+	d.made += n
 	for range n {
-		// Length, name, version, type, creator, flags, the lengths of the forks, checksum.
-		if len(d.head) == 0 || len(d.head) < int(d.head[0])+22 {
-			d.head = append(d.head, b)
-			if want := int(d.head[0]) + 22; len(d.head) == want {
-				h := d.head[want-10:]
-				d.left = int64(h[0])<<24 | int64(h[1])<<16 | int64(h[2])<<8 | int64(h[3])
-				name = string(d.head[1 : 1+int(d.head[0])])
-			}
-			continue
-		}
-		if d.left > 0 {
-			d.left--
-			d.out = append(d.out, b)
-		}
+		d.out = append(d.out, b)
 	}
 	return name
 }
@@ -324,11 +333,12 @@ func (d *binhexDecoder) put(b byte, n int) (name string) {
 // A lineDecoder decodes what a Content-Transfer-Encoding calls uuencode, yEnc or BinHex, with
 // or without the lines around it.
 type lineDecoder struct {
-	kind encoding
-	line []byte
-	skip bool
-	buf  []byte
-	bin  binhexDecoder
+	flaws *defects
+	kind  encoding
+	line  []byte
+	skip  bool
+	buf   []byte
+	bin   binhexDecoder
 }
 
 func (d *lineDecoder) decode(p []byte, to taker) {
@@ -375,6 +385,9 @@ func (d *lineDecoder) whole(line []byte, to taker) {
 	case encBinHex:
 		d.bin.line(line)
 		to.take(d.bin.flush())
+		if d.bin.over {
+			d.flaws.add(overLimits)
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ func (l *leaf) hiddenText() bool { return l.s.isSpec }
 
 // child scans what an encoded message or multipart decodes to.
 func (s *mimeWalk) child(e *entity) *mimeWalk {
-	if s.depth+1 >= maxDepth {
+	if s.c.parts++; s.depth+1 >= maxDepth || s.c.parts > maxParts {
 		s.flaws.add(overLimits)
 		return nil
 	}
@@ -101,7 +101,7 @@ func (s *mimeWalk) decoder(enc encoding, text bool) decoder {
 		}
 		return &qpDecoder{flaws: s.flaws, bad: bad}
 	case encUU, encYEnc, encBinHex:
-		return &lineDecoder{kind: enc}
+		return &lineDecoder{flaws: s.flaws, kind: enc}
 	}
 	return plain{}
 }
@@ -149,7 +149,7 @@ type sink struct {
 const archiveBytes = 8
 
 func (k *sink) take(p []byte) {
-	if len(p) == 0 {
+	if len(p) == 0 || !k.l.s.c.mayDecode(len(p)) {
 		return
 	}
 	before := len(k.head)
