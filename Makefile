@@ -8,8 +8,8 @@ N ?= 100
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t12
 
-demo: ## the gateway on loopback with sample mails: what came, what became of it, and why
-	@$(GO) run ./cmd/postern demo --once
+demo: ## the gateway on loopback with sample mails: what became of each, and why; until Ctrl-C
+	@$(GO) run ./cmd/postern demo
 
 test: ## install what the tests need, then run all of them
 	@testkit/install.sh

@@ -50,8 +50,8 @@ func (c *checkCmd) Run(out output) error {
 	}
 	fmt.Fprintln(out.out)
 	r := neighbours{out: out}
-	if !strings.Contains(cfg.Hostname, ".") {
-		r.warn("hostname is %q: say the full name that your MX record names (hostname: mx.example.org); it is in the greeting and in headers", cfg.Hostname)
+	if doubt := cfg.doubtfulName(); doubt != "" {
+		r.warn("%s", doubt)
 	}
 	if err := r.certificate(cfg); err != nil {
 		return err

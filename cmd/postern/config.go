@@ -155,7 +155,7 @@ func loadConfig(file string) (*Config, error) {
 	c := defaultConfig()
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
+		return nil, fmt.Errorf("configuration: %w: name the file with -c, or start from postern.example.yaml", err)
 	}
 	if err := c.parse(file, text); err != nil {
 		return nil, err
@@ -179,7 +179,11 @@ func (c *Config) parse(file string, text []byte) error {
 		return fmt.Errorf("%s: a second document: everything has to stand in one", file)
 	}
 	dir := filepath.Dir(file)
-	for _, p := range []*string{&c.Data, &c.Rules, &c.TLS.Certificate, &c.TLS.Key, &c.Upstream.TLSCA} {
+	paths := []*string{&c.Data, &c.Rules, &c.TLS.Certificate, &c.TLS.Key, &c.Upstream.TLSCA}
+	for i := range c.Routes {
+		paths = append(paths, &c.Routes[i].TLSCA)
+	}
+	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -199,7 +203,7 @@ func (c *Config) yamlError(err error) error {
 		return fmt.Errorf("%s: %w", c.file, err)
 	}
 	t := ye.GetToken()
-	msg := ye.GetMessage()
+	msg := plainYAML(ye.GetMessage())
 	if name, ok := strings.CutPrefix(msg, `unknown field "`); ok {
 		name = strings.TrimSuffix(name, `"`)
 		msg = fmt.Sprintf("there is no setting %q", name)
@@ -312,6 +316,14 @@ func (c *Config) validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// doubtfulName says what is odd about our own name; "" when nothing is.
+func (c *Config) doubtfulName() string {
+	if strings.Contains(c.Hostname, ".") {
+		return ""
+	}
+	return fmt.Sprintf("our name is %q, which is no full one: set hostname to the name in your MX record (hostname: mx.example.org); greeting and headers show it", c.Hostname)
 }
 
 func (u *UpstreamConfig) validate(path string, bad func(string, string, ...any), oneOf func(string, string, ...string)) {

@@ -16,6 +16,11 @@ func TestConfigErrors(t *testing.T) {
 		{"bad duration", "quarantine:\n  keep: 30 days\n", `c.yaml:2:9: "30 days" is no time span`},
 		{"bad size", "limits: {message_size: lots}\n", `c.yaml:1:24: "lots" is no size`},
 		{"wrong type", "domains: {a: b}\n", "c.yaml:1:"},
+		{"no list", "domains: a.example\n", "c.yaml:1:10: this has to be a list"},
+		{"no settings", "upstream: a:25\n", "c.yaml:1:11: this has settings of its own"},
+		{"no number", "limits: {errors: many}\n", "c.yaml:1:18: this has to be a whole number"},
+		{"no truth", "tls:\n  require: 2\n", "c.yaml:2:12: this is true or false"},
+		{"a tab", "upstream:\n\ttls: none\n", "c.yaml:2:1: indent with blanks"},
 		{"twice", "hostname: a\nhostname: b\n", "c.yaml:2:1"},
 		{"not YAML", "a: [b\n", "c.yaml:1:"},
 		{"second document", "hostname: a\n---\nhostname: b\n", "a second document"},
@@ -42,7 +47,7 @@ func TestConfigErrors(t *testing.T) {
 
 func TestConfigValues(t *testing.T) {
 	c := defaultConfig()
-	err := c.parse("/etc/postern/c.yaml", []byte("domains: [a.example]\ndata: d\nquarantine: {keep: 7d, max_size: 2GiB}\nroutes:\n- domains: [b.example]\n  servers: ['b:25']\nupstream: {servers: ['a:25']}\n"))
+	err := c.parse("/etc/postern/c.yaml", []byte("domains: [a.example]\ndata: d\nquarantine: {keep: 7d, max_size: 2GiB}\nroutes:\n- domains: [b.example]\n  servers: ['b:25']\n  tls_ca: ca.pem\nupstream: {servers: ['a:25']}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +55,7 @@ func TestConfigValues(t *testing.T) {
 	if err := c.validate(); err != nil {
 		t.Fatal(err)
 	}
-	if c.Data != "/etc/postern/d" || time.Duration(c.Quarantine.Keep) != 7*24*time.Hour || c.Quarantine.MaxSize != 2<<30 || c.Routes[0].Servers[0] != "b:25" {
+	if c.Data != "/etc/postern/d" || time.Duration(c.Quarantine.Keep) != 7*24*time.Hour || c.Quarantine.MaxSize != 2<<30 || c.Routes[0].Servers[0] != "b:25" || c.Routes[0].TLSCA != "/etc/postern/ca.pem" {
 		t.Errorf("%+v", c)
 	}
 	if err := defaultConfig().parse("empty", nil); err != nil {

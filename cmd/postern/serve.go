@@ -43,6 +43,9 @@ func (c *serveCmd) Run(out output) error {
 		return fmt.Errorf("the configuration does not hold:\n%w", err)
 	}
 	log := newLog(cfg, out.err)
+	if doubt := cfg.doubtfulName(); doubt != "" {
+		log.Warn(doubt)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	p, err := build(ctx, cfg, log)

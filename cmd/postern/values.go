@@ -82,6 +82,23 @@ type valueError struct {
 
 func (e *valueError) Error() string { return e.msg }
 
+// plainYAML puts what the decoder says about a value into words for who wrote it.
+func plainYAML(msg string) string {
+	switch {
+	case strings.HasSuffix(msg, "where sequence is expected"):
+		return "this has to be a list: [one, another]"
+	case strings.HasSuffix(msg, "where mapping is expected"):
+		return "this has settings of its own, each on a line below it as name: value"
+	case strings.HasSuffix(msg, "of type int"):
+		return "this has to be a whole number"
+	case strings.HasSuffix(msg, "of type bool"):
+		return "this is true or false"
+	case strings.HasPrefix(msg, "found character '\t'"):
+		return "indent with blanks, YAML takes no tabs"
+	}
+	return msg
+}
+
 // settingNames lists every key that the configuration file knows.
 func settingNames() []string {
 	var names []string
