@@ -199,6 +199,7 @@ func (c *collector) boxes(have []From, list []m.Author) []From {
 // shownDomain finds an address in a display name and gives its domain, unless it is own: many
 // mail programs show people the name alone.
 func shownDomain(name, own string) string {
+	name = strings.NewReplacer("\uff20", "@", "\ufe6b", "@").Replace(name)
 	for {
 		_, rest, ok := strings.Cut(name, "@")
 		if !ok {

@@ -220,7 +220,7 @@ func (p *fromParser) add(phrase, spec []fromToken) {
 		return
 	}
 	switch {
-	case local.kind == 'a':
+	case local.kind == 'a' && !strings.Contains(local.text, "=?"): // some decode words where none may be (RFC 2047 5)
 	case local.kind == 'q' && local.text != "" && !strings.ContainsAny(local.text, "@<>,;:()\t"):
 	default: // "a@bank.example"@evil.example: a careless reader stops at the first @
 		p.ok = false

@@ -60,6 +60,7 @@ func TestA03_ParseAuthors(t *testing.T) {
 		{"<@attack.test,@any.test:admin@legit.test>", "@attack.test @any.test admin@legit.test", false},
 		{"<admin@legit.test>\\,<second@attack.test>", "admin@legit.test second@attack.test", false},
 		{"admin@legit.test,<second@attack.test>", "admin@legit.test second@attack.test", true},
+		{"=?utf-8?q?admin=40legit.test=2C=3C?=@attack.test", "=?utf-8?q?admin=40legit.test=2C=3C?=@attack.test", false},
 		{"<any@attack.test>admin@legit.test", "any@attack.test admin@legit.test", false},
 	} {
 		list, ok := ParseAuthors(c.in)
