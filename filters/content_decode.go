@@ -272,6 +272,9 @@ func (d *qpDecoder) step(c byte, to taker) bool {
 	if len(d.hold) == 1 || isBlank(d.hold[1]) || d.hold[1] == '\r' { // "=", "=  ", "=\r"
 		switch {
 		case c == '\n': // soft line break
+			if isBlank(d.hold[len(d.hold)-1]) || len(d.hold) > 2 {
+				d.flaws.add(qpBlanks)
+			}
 			d.hold = d.hold[:0]
 			return true
 		case (isBlank(c) || c == '\r') && len(d.hold) < maxQPHold:

@@ -35,6 +35,7 @@ const (
 	base64Short
 	qpBad
 	qpBadText
+	qpBlanks
 	nameConflict
 	nameOdd
 	nameControl
@@ -97,6 +98,7 @@ var defectTable = [defectCount]struct {
 	base64Short:          {"base64_short", false, "base64 that ends within a quantum"},
 	qpBad:                {"qp_bad", true, "a bad escape in a quoted-printable attachment"},
 	qpBadText:            {"qp_bad_text", false, "a bad escape in quoted-printable text"},
+	qpBlanks:             {"qp_blanks", false, "blanks behind a soft line break of quoted-printable, which some readers do not take for one then"},
 	nameConflict:         {"name_conflict", false, "readers may see different file names for one attachment"},
 	nameOdd:              {"name_odd", false, "a file name parameter against the grammar: RFC 2047 inside, blanks, comments, missing pieces"},
 	nameControl:          {"name_control", false, "control, direction or NUL characters in a file name"},

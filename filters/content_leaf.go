@@ -206,6 +206,9 @@ func (k *sink) finish() {
 	if k.archive != nil {
 		k.archive.close()
 	}
+	if !k.l.stray {
+		k.deeper()
+	}
 	if len(k.seen) > 0 {
 		k.l.s.c.views.list = append(k.l.s.c.views.list, k.seen)
 	}

@@ -2,6 +2,7 @@ package filters
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"postern/mail"
@@ -384,7 +385,7 @@ func (s *mimeWalk) enter(e entity) {
 	s.inHead = false
 	s.bol = true
 	s.eol = nil
-	s.c.unusual = s.c.unusual || e.unusual || e.is("message/global")
+	s.c.unusual = s.c.unusual || e.unusual || s.seldom(&e)
 	encoded := len(e.encodings) > 1 || e.encodings[0] != encIdentity
 	switch {
 	case e.is("multipart/"):
@@ -429,6 +430,23 @@ func (s *mimeWalk) enter(e entity) {
 		s.leaf = s.newLeaf(e)
 	}
 }
+
+// seldom reports a type whose parts scanners of whole messages may pass over: clamd does not look
+// behind the first part of multipart/signed, and not at all into multipart/parallel or a message/*
+// that is the message itself.
+func (s *mimeWalk) seldom(e *entity) bool {
+	switch {
+	case len(e.types) > 0:
+		return true
+	case strings.HasPrefix(e.typ, "multipart/"):
+		return !slices.Contains(usualMultiparts, e.typ)
+	case e.typ == "message/rfc822":
+		return s.depth == 0
+	}
+	return strings.HasPrefix(e.typ, "message/") && !s.inReport()
+}
+
+var usualMultiparts = []string{"multipart/mixed", "multipart/alternative", "multipart/related", "multipart/report"}
 
 // countLeaf counts what a parser sees as a part without parts that follows one reading only and
 // does not look into messages.

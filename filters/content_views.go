@@ -1,7 +1,10 @@
 package filters
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
+	"strings"
 	"time"
 
 	"postern/mail"
@@ -11,7 +14,7 @@ import (
 const formDefects = 1<<malformedHeader | 1<<hiddenField | 1<<typeConflict | 1<<typeMalformed | 1<<typeUnknown | 1<<boundaryConflict | 1<<boundaryMissing |
 	1<<boundaryOdd | 1<<boundaryLong | 1<<boundaryAbsent | 1<<boundaryMismatch | 1<<boundaryJunk | 1<<boundaryUnexpected | 1<<partAfterClose | 1<<embeddedPart |
 	1<<encodingConflict | 1<<encodingOdd | 1<<encodingUnknown | 1<<encodingOnMultipart | 1<<base64Junk | 1<<base64Padding | 1<<base64Lines | 1<<base64Short |
-	1<<qpBad | 1<<partialMessage | 1<<globalMessage | 1<<uuencoded | 1<<yencoded | 1<<binhexed | 1<<typeMismatch | 1<<headerUnended | 1<<parsersDisagree | 1<<overLimits
+	1<<qpBad | 1<<qpBlanks | 1<<partialMessage | 1<<globalMessage | 1<<uuencoded | 1<<yencoded | 1<<binhexed | 1<<typeMismatch | 1<<headerUnended | 1<<parsersDisagree | 1<<overLimits
 
 // A viewList keeps what parts decode to.
 type viewList struct {
@@ -26,6 +29,53 @@ func (v *viewList) keep(have, p []byte) []byte {
 	}
 	v.left -= len(p)
 	return append(have, p...)
+}
+
+// deeper notes what a scanner of bytes does not see although readers may: text in a charset that
+// is not ASCII below 128, and base64 that no field declares.
+func (k *sink) deeper() {
+	c := k.l.s.c
+	wide := k.text && wideCharset(k.l.ent.charset)
+	hidden := base64Magic(k.head)
+	c.unusual = c.unusual || wide || hidden
+	if c.views == nil || len(k.seen) == 0 {
+		return
+	}
+	if wide {
+		c.views.add([]byte(toUTF8(k.l.ent.charset, string(k.seen))))
+	}
+	if hidden {
+		d := base64Decoder{flaws: &defects{}}
+		var out collected
+		d.decode(k.seen, &out)
+		d.close(&out)
+		c.views.add(out)
+	}
+}
+
+func (v *viewList) add(p []byte) { v.list = append(v.list, v.keep(nil, p)) }
+
+// collected is a taker that keeps everything.
+type collected []byte
+
+func (b *collected) take(p []byte) { *b = append(*b, p...) }
+
+func wideCharset(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasPrefix(name, "utf-16") || strings.HasPrefix(name, "utf16") || strings.HasPrefix(name, "utf-32") || strings.HasPrefix(name, "utf32") ||
+		strings.Contains(name, "ucs") || strings.HasPrefix(name, "utf-7")
+}
+
+// base64Magic reports whether what was decoded is base64 once more, of a program, an archive or
+// a document.
+func base64Magic(head []byte) bool {
+	head = bytes.TrimLeft(head[:min(len(head), 64)], " \t\r\n")
+	if len(head) < 8 {
+		return false
+	}
+	var b [6]byte
+	_, err := base64.StdEncoding.Decode(b[:], head[:8])
+	return err == nil && binaryMagic(b[:])
 }
 
 // decodedViews gives every part of a finished message in every reading, decoded, for a scanner
