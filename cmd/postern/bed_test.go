@@ -243,8 +243,17 @@ func (s *site) serve(t testing.TB) *running {
 	return g
 }
 
-// start runs the gateway as a child process.
+// start runs the gateway as a child process and waits until it takes mail.
 func (s *site) start(t testing.TB) *running {
+	t.Helper()
+	g := s.spawn(t)
+	t.Cleanup(func() { g.kill(t) })
+	g.ready(t)
+	return g
+}
+
+// spawn starts the gateway as a child process.
+func (s *site) spawn(t testing.TB) *running {
 	t.Helper()
 	g := &running{log: newWatchedLog(), ended: make(chan struct{})}
 	g.cmd = exec.Command(builtProgram(t), "serve", "-c", s.conf)
@@ -258,12 +267,14 @@ func (s *site) start(t testing.TB) *running {
 		g.err = g.cmd.Wait()
 	}()
 	g.cancel = func() { _ = g.cmd.Process.Signal(syscall.SIGTERM) }
-	t.Cleanup(func() {
-		_ = g.cmd.Process.Kill()
-		<-g.ended
-	})
-	g.ready(t)
 	return g
+}
+
+// kill ends a child at once.
+func (g *running) kill(t testing.TB) {
+	t.Helper()
+	_ = g.cmd.Process.Kill() // it may have ended by itself
+	<-g.ended
 }
 
 func (g *running) ready(t testing.TB) {
