@@ -350,6 +350,7 @@ func (c *crash) audit(s *site, took time.Duration) {
 			sum["held"] += held
 			sum["discarded"] += line
 			if s.accepted {
+				lost := true
 				switch {
 				case strings.Contains(k.fate.delivered, to) && delivered == 0:
 					t.Errorf("LOST: %d (%s) was accepted and never delivered to %s", s.n, k.subject, to)
@@ -357,6 +358,11 @@ func (c *crash) audit(s *site, took time.Duration) {
 					t.Errorf("LOST: %d (%s) was accepted and is not held for %s", s.n, k.subject, to)
 				case strings.Contains(k.fate.discarded, to) && line+held == 0:
 					t.Errorf("LOST: %d (%s) was accepted, and the journal does not know that it was discarded for %s", s.n, k.subject, to)
+				default:
+					lost = false
+				}
+				if lost {
+					sum["lost"]++
 				}
 				sum["duplicates"] += max(0, delivered-1) + max(0, held-1)
 			}
@@ -377,8 +383,8 @@ func (c *crash) audit(s *site, took time.Duration) {
 	if sum["accepted"] < *crashKills {
 		t.Errorf("only %d messages were accepted: no load", sum["accepted"])
 	}
-	t.Logf("crash: %d kills in %.1f s (%.2f s each): %d messages, %d accepted, %d refused; %d copies delivered, %d held, %d discarded; %d replies lost with the process: %d copies kept in doubt, %d duplicates; nothing lost",
-		*crashKills, took.Seconds(), took.Seconds()/float64(max(1, *crashKills)), len(c.ledger), sum["accepted"], sum["refused"], sum["delivered"], sum["held"], sum["discarded"], sum["lost replies"], sum["doubts"], sum["duplicates"])
+	t.Logf("crash: %d kills in %.1f s (%.2f s each): %d messages, %d accepted, %d refused; %d copies delivered, %d held, %d discarded; %d replies lost with the process: %d copies kept in doubt, %d duplicates; %d lost",
+		*crashKills, took.Seconds(), took.Seconds()/float64(max(1, *crashKills)), len(c.ledger), sum["accepted"], sum["refused"], sum["delivered"], sum["held"], sum["discarded"], sum["lost replies"], sum["doubts"], sum["duplicates"], sum["lost"])
 }
 
 // kept reads the quarantine, every byte of it: how many copies there are of each, and the ids.
