@@ -240,6 +240,7 @@ func (s *sending) attempt(x *speaker) error {
 // rule discarded it, byte for byte; none is there twice unless a reply was lost with the
 // process; and of what was refused nothing is kept.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	c := &crash{t: t, door: door{changed: make(chan struct{})}, taken: map[string]int{}}
 	for kind := range crashKinds {
 		c.tickets = append(c.tickets, slices.Repeat([]int{kind}, crashKinds[kind].often)...)

@@ -344,8 +344,8 @@ func TestDemoOnce(t *testing.T) {
 		`(?m)^invoice\.pdf\.exe attached +ana@example\.org +held \(attachment\)\n +it `,
 		`(?m)^the GTUBE spam test +ana@example\.org +held \(spam\)\n +it `,
 		`(?m)^one mail, two fates +ana@example\.org +delivered\n.*\n +ben@example\.org +held \(policy\)\n +invoices `,
-		`(?m)^an unknown recipient +nobody@example\.org +refused 550\n +5\.`,
-		`(?m)^an SMTP smuggling attempt +ana@example\.org +refused 550\n +5\.`,
+		`(?m)^an unknown recipient +nobody@example\.org +refused 550\n +the internal server refused it: 550 5\.1\.1 `,
+		`(?m)^an SMTP smuggling attempt +ana@example\.org +refused 550\n +Bare CR or LF`,
 	} {
 		if !regexp.MustCompile(row).MatchString(stdout) {
 			t.Errorf("the table lacks %s\n%s", row, stdout)
