@@ -139,7 +139,7 @@ func (a *adapter) verdict(r *mail.Reply) *mail.Reply {
 	case bareCR || bareLF:
 		return &mail.Reply{Code: 550, Enhanced: [3]int{5, 5, 2}, Text: "Message has a CR or LF by itself"}
 	}
-	a.w.faults = 0
+	a.w.faults, a.w.idling = 0, 0
 	return r
 }
 

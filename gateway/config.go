@@ -37,6 +37,7 @@ type Limits struct {
 	Recipients       int           // a transaction
 	Line             int           // bytes of a command line with CRLF
 	Errors           int           // refused commands a connection
+	Chatter          int           // RSET, EHLO, NOOP and the like since the last message
 	Hops             int           // Received fields
 	Command          time.Duration // wait for a command
 	Stall            time.Duration // wait for the next byte of a body
@@ -53,7 +54,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Connections: 1000, ConnectionsPerIP: 50, RatePerIP: 300,
-		MessageSize: 50 << 20, Recipients: 1000, Line: 2048, Errors: 20, Hops: 50,
+		MessageSize: 50 << 20, Recipients: 1000, Line: 2048, Errors: 20, Chatter: 100, Hops: 50,
 		Command: 300 * time.Second, Stall: 60 * time.Second, MinRate: 500, MinRateAfter: 60 * time.Second,
 		Write: 60 * time.Second, Handshake: 20 * time.Second, Session: 30 * time.Minute, Decide: 240 * time.Second,
 		Memory: 64 << 20,

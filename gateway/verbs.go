@@ -19,6 +19,12 @@ func (a *adapter) command(line []byte) bool {
 	}
 	a.verb = verb
 	switch verb {
+	case "EHLO", "HELO", "RSET", "NOOP", "VRFY", "HELP":
+		if !a.w.chatter() {
+			return false
+		}
+	}
+	switch verb {
 	case "EHLO", "HELO":
 		return a.cmdHello(arg)
 	case "MAIL":

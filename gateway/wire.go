@@ -24,6 +24,7 @@ var (
 	errStopping     = errors.New("server is stopping")
 	errProtocol     = errors.New("client broke the protocol")
 	errTooManyFault = errors.New("client made too many errors")
+	errChatter      = errors.New("client gave too many commands without a message")
 	errEarlyTalk    = errors.New("client spoke before its turn")
 )
 
@@ -58,6 +59,7 @@ type wire struct {
 	out    []byte // replies held back
 	writes int    // how often they left
 	faults int    // refused commands
+	idling int    // commands since the last message that bring none nearer
 	dead   error  // why nothing more is read
 	gone   bool   // nobody is there to hear a last reply
 
@@ -98,6 +100,16 @@ func (w *wire) fault() {
 		w.say("421 4.7.0 " + w.host + " Too many errors")
 		w.die(errTooManyFault)
 	}
+}
+
+// chatter counts a command that brings no message nearer, and is false when there are too many:
+// each transaction that comes to nothing costs look-ups and a line in the journal.
+func (w *wire) chatter() bool {
+	if w.idling++; w.lim.Chatter > 0 && w.idling > w.lim.Chatter {
+		w.expel("421 4.7.0 "+w.host+" Too many commands without a message", errChatter)
+		return false
+	}
+	return true
 }
 
 // expel says a last reply.

@@ -254,10 +254,14 @@ func gatewayConfig(cfg *Config, certs *certificates) (gateway.Config, error) {
 	if err != nil {
 		return gateway.Config{}, fmt.Errorf("hostname %q: %w", cfg.Hostname, err)
 	}
+	postmaster, err := mail.ParseDomain(strings.TrimPrefix(cfg.Domains[0], "."))
+	if err != nil {
+		return gateway.Config{}, err
+	}
 	g := gateway.Config{
 		Hostname: host, Domains: domains, Proxies: proxies, Trusted: trusted,
 		RequireTLS: cfg.TLS.Require, GreetDelay: time.Duration(cfg.GreetDelay), BareNewline: cfg.BareNewline, AllowNUL: cfg.AllowNUL,
-		PostmasterDomain: strings.TrimPrefix(cfg.Domains[0], "."), Grace: time.Duration(cfg.Grace),
+		PostmasterDomain: postmaster, Grace: time.Duration(cfg.Grace),
 		StripAuthResults: cfg.StripResults, Split: cfg.Recipients == "split",
 		Limits: cfg.Limits.over(gateway.DefaultLimits()), SpoolDir: filepath.Join(cfg.Data, store.Spool),
 	}
