@@ -59,8 +59,8 @@ func (d *DNS) Check(ctx context.Context) []ServerState {
 }
 
 // A dnsOutage watches for the time when nothing has an answer any more. Then, and when it is
-// for silence, one question at a time goes out to see whether it is over; the others fail at
-// once instead of piling up.
+// for silence, questions fail at once instead of piling up, but for one at a time that goes out
+// to see whether it is over.
 type dnsOutage struct {
 	after time.Duration
 
@@ -100,20 +100,23 @@ func (o *dnsOutage) over(now time.Time) bool {
 	return o.failures >= outageFailures && now.Sub(o.since) >= o.after
 }
 
-// enter lets a question out, or not; leave is to be called after it.
-func (o *dnsOutage) enter(now time.Time) (leave func(), ok bool) {
+// enter lets a question out, or not. When see is not nil, whoever asks has to see first
+// whether a server is there, and to call it with that.
+func (o *dnsOutage) enter(now time.Time) (see func(there bool), ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.silent || !o.over(now) {
-		return func() {}, true
+		return nil, true
 	}
 	if o.probing {
 		return nil, false
 	}
 	o.probing = true
-	return func() {
+	return func(there bool) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.probing = false
+		if o.probing = false; there {
+			o.since, o.failures, o.silent = time.Time{}, 0, false
+		}
 	}, true
 }

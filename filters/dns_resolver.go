@@ -45,10 +45,13 @@ type DNS struct {
 	questions, hits, failures atomic.Uint64
 }
 
-// A dnsFlight is a question under way, for all who have it.
+// A dnsFlight is a question under way, for all who have it. When all of them have given up it
+// is given up too: else whoever has many questions and no patience could fill the sky.
 type dnsFlight struct {
-	done chan struct{}
-	a    *dnsAnswer
+	done    chan struct{}
+	a       *dnsAnswer
+	waiting int // with DNS.mu held
+	cancel  context.CancelFunc
 }
 
 // maxFlights bounds the questions under way.
@@ -167,8 +170,7 @@ func (d *DNS) PTR(ctx context.Context, addr netip.Addr) ([]string, error) {
 	return a.names, nil
 }
 
-// lookup answers from the cache, else waits for the one flight of the question. A caller
-// that gives up leaves the flight to the others.
+// lookup answers from the cache, else waits for the one flight of the question.
 func (d *DNS) lookup(ctx context.Context, name string, kind uint16) (*dnsAnswer, error) {
 	q, err := newQuestion(name, kind)
 	if err != nil {
@@ -188,6 +190,7 @@ func (d *DNS) lookup(ctx context.Context, name string, kind uint16) (*dnsAnswer,
 		case <-f.done:
 			a = f.a
 		case <-ctx.Done():
+			d.leave(q, f)
 			return nil, &DNSError{Name: q.name, Temporary: true, Err: context.Cause(ctx)}
 		}
 	}
@@ -202,6 +205,7 @@ func (d *DNS) board(q dnsQuestion) (*dnsFlight, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if f := d.flights[q]; f != nil {
+		f.waiting++
 		return f, nil
 	}
 	if d.ctx.Err() != nil {
@@ -210,40 +214,63 @@ func (d *DNS) board(q dnsQuestion) (*dnsFlight, error) {
 	if len(d.flights) >= maxFlights {
 		return nil, &DNSError{Name: q.name, Temporary: true, Err: errors.New("too many questions under way")}
 	}
-	f := &dnsFlight{done: make(chan struct{})}
+	ctx, cancel := context.WithTimeout(d.ctx, d.client.timeout)
+	f := &dnsFlight{done: make(chan struct{}), waiting: 1, cancel: cancel}
 	d.flights[q] = f
 	d.wg.Add(1)
-	go d.fly(q, f)
+	go d.fly(ctx, q, f)
 	return f, nil
 }
 
+// leave gives a flight up; the last one ends it. Who asks from then on has a new one.
+func (d *DNS) leave(q dnsQuestion, f *dnsFlight) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f.waiting--; f.waiting == 0 {
+		f.cancel()
+		d.land(q, f)
+	}
+}
+
+// land is called with d.mu held.
+func (d *DNS) land(q dnsQuestion, f *dnsFlight) {
+	if d.flights[q] == f {
+		delete(d.flights, q)
+	}
+}
+
 // fly gets the answer and keeps it. Nothing that a server sends may end the program.
-func (d *DNS) fly(q dnsQuestion, f *dnsFlight) {
+func (d *DNS) fly(ctx context.Context, q dnsQuestion, f *dnsFlight) {
 	defer d.wg.Done()
+	defer f.cancel()
 	defer func() {
 		if v := recover(); v != nil {
 			f.a = &dnsAnswer{err: &DNSError{Name: q.name, Temporary: true, Err: fmt.Errorf("panic: %v", v)}, ttl: dnsFailTTL}
 		}
 		d.cache.put(q, f.a)
 		d.mu.Lock()
-		delete(d.flights, q)
+		d.land(q, f)
 		d.mu.Unlock()
 		close(f.done)
 	}()
-	f.a = d.fetch(q)
+	f.a = d.fetch(ctx, q)
 }
 
-func (d *DNS) fetch(q dnsQuestion) *dnsAnswer {
-	ctx, cancel := context.WithTimeout(d.ctx, d.client.timeout)
-	defer cancel()
-	leave, ok := d.outage.enter(d.now())
+func (d *DNS) fetch(ctx context.Context, q dnsQuestion) *dnsAnswer {
+	see, ok := d.outage.enter(d.now())
+	if ok && see != nil {
+		ok = d.there(ctx)
+		see(ok)
+	}
 	if !ok {
 		return &dnsAnswer{err: &DNSError{Name: q.name, Temporary: true, Err: errDNSSilent}}
 	}
-	defer leave()
 	a, err := d.client.ask(ctx, q)
 	if d.ctx.Err() != nil {
 		return &dnsAnswer{err: &DNSError{Name: q.name, Temporary: true, Err: errDNSClosed}}
+	}
+	if errors.Is(ctx.Err(), context.Canceled) { // nobody waits: that says nothing of the servers
+		return &dnsAnswer{err: &DNSError{Name: q.name, Temporary: true, Err: context.Canceled}}
 	}
 	if err == nil {
 		d.outage.success()
@@ -253,4 +280,11 @@ func (d *DNS) fetch(q dnsQuestion) *dnsAnswer {
 	d.outage.failure(d.now(), errors.Is(err, errDNSSilent))
 	fail, _ := err.(*DNSError)
 	return &dnsAnswer{err: fail, ttl: dnsFailTTL}
+}
+
+// there asks for the root, which does not depend on anybody's domain: those of which all mail
+// just came may have no servers. Any answer will do.
+func (d *DNS) there(ctx context.Context) bool {
+	_, err := d.client.ask(ctx, dnsQuestion{"", dns.TypeNS})
+	return !errors.Is(err, errDNSSilent)
 }

@@ -1,6 +1,7 @@
 package filters_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -468,6 +469,64 @@ func TestA34_Outage(t *testing.T) {
 	dead.Store(false)
 	if err := ask(300); err != nil || d.Degraded() {
 		t.Errorf("it does not come back: %v", err)
+	}
+}
+
+// Domains without a living server, and nothing else asked for a minute, are no outage: the next
+// question of another domain has its answer.
+func TestA34_DomainsWithoutServersAreNoOutage(t *testing.T) {
+	leaks(t)
+	dead := make(chan struct{}, 100)
+	addr := rawServer(t, func(_ int, q []byte) [][]byte {
+		if bytes.Contains(q, []byte("dead")) {
+			dead <- struct{}{}
+			return nil
+		}
+		return [][]byte{reply(t, q, "x", nil)}
+	})
+	d := dnsTo(t, filters.ResolverConfig{Servers: []string{addr}, Timeout: 200 * time.Millisecond})
+	var clock atomic.Int64
+	d.SetNow(func() time.Time { return time.Unix(clock.Load(), 0) })
+	for i := range 3 {
+		if _, err := d.TXT(t.Context(), fmt.Sprintf("dead%d.test", i)); err == nil {
+			t.Fatal("an answer from the dead")
+		}
+	}
+	clock.Add(60)
+	for len(dead) > 0 {
+		<-dead
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = d.TXT(t.Context(), "dead9.test") })
+	<-dead // the probe, once more of a domain that is dead
+	if _, err := d.TXT(t.Context(), "good.test"); err != nil {
+		t.Errorf("a domain with a server: %v", err)
+	}
+	wg.Wait()
+}
+
+// A client that comes and goes leaves no questions behind, which others would have to wait for.
+func TestA42_QuestionsThatNobodyHasAnyMoreEnd(t *testing.T) {
+	leaks(t)
+	addr := rawServer(t, func(_ int, q []byte) [][]byte {
+		if bytes.Contains(q, []byte("dead")) {
+			return nil
+		}
+		return [][]byte{reply(t, q, "x", nil)}
+	})
+	d := dnsTo(t, filters.ResolverConfig{Servers: []string{addr}, Timeout: time.Minute})
+	for i := range 3000 {
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := d.TXT(gone, fmt.Sprintf("dead%d.test", i)); err == nil {
+			t.Fatal("an answer from the dead")
+		}
+	}
+	if _, err := d.TXT(t.Context(), "good.test"); err != nil {
+		t.Error(err)
+	}
+	if d.Degraded() {
+		t.Error("questions that were given up count as failures")
 	}
 }
 
