@@ -52,7 +52,7 @@ func TestBuiltinPolicy(t *testing.T) {
 		{"forged, quarantine", with(clean(), "dmarc", resultFacts{Result: "fail", Policy: "quarantine", Domain: "bank.example"}), Quarantine, "dmarc-quarantine", "spoof", "bank.example"},
 		{"forged, none", with(clean(), "dmarc", resultFacts{Result: "fail", Policy: "none", Domain: "bank.example"}), Deliver, "", "", ""},
 		{"A-33 temperror", with(clean(), "dmarc", resultFacts{Result: "temperror", Domain: "bank.example"}), Defer, "dmarc-later", "spoof", "DNS gave no answer"},
-		{"dmarc failed", with(clean(), "dmarc", errTest), Deliver, "", "", ""},
+		{"dmarc failed", with(clean(), "dmarc", errTest), Defer, "dmarc-failed", "spoof", "try again"},
 		{"malformed", with(clean(), "content", contentFacts{Malformed: true}), Quarantine, "malformed", "malformed", ""},
 		{"content failed", with(clean(), "content", errTest), Quarantine, "unreadable", "malformed", ""},
 		{"exe", attached("Invoice.EXE"), Quarantine, "dangerous-attachment", "attachment", ""},
@@ -73,7 +73,7 @@ func TestBuiltinPolicy(t *testing.T) {
 		if v.Do != c.do || v.Rule != c.rule || v.Class != c.class || !strings.Contains(v.Because, c.says) {
 			t.Errorf("%s: %v %q %q %q", c.what, v.Do, v.Rule, v.Class, v.Because)
 		}
-		if shadow := v.Steps[min(len(v.Steps)-1, 7)]; c.what == "own domain" && !(shadow.Rule == "own-domain" && shadow.Matched && shadow.Shadow) {
+		if shadow := v.Steps[min(len(v.Steps)-1, 8)]; c.what == "own domain" && !(shadow.Rule == "own-domain" && shadow.Matched && shadow.Shadow) {
 			t.Errorf("the shadow rule says %+v", shadow)
 		}
 		if v.Reply != nil && v.Reply.Code/100 != map[Disposition]int{Reject: 5, Defer: 4}[v.Do] {
