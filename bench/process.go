@@ -15,7 +15,7 @@ import (
 // A process is one that we started.
 type process struct {
 	cmd  *exec.Cmd
-	done chan error
+	done chan struct{} // closed when it has ended
 }
 
 func start(cmd *exec.Cmd) (*process, error) {
@@ -23,8 +23,11 @@ func start(cmd *exec.Cmd) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd: cmd, done: make(chan error, 1)}
-	go func() { p.done <- cmd.Wait() }()
+	p := &process{cmd: cmd, done: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait() // how it ended does not matter
+		close(p.done)
+	}()
 	return p, nil
 }
 
