@@ -169,7 +169,7 @@ func (s *stage) postern(name, binary string) (*gateway, error) {
 
 // ready waits until the gateway has greeted.
 func (s *stage) ready(g *gateway) (err error) {
-	for range 100 {
+	for range 600 {
 		var c *client
 		if c, err = dial(s.ctx, g.addr, g.proxy, s.corpus.small[0]); err == nil {
 			return c.Close()

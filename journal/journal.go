@@ -26,7 +26,7 @@ type Options struct {
 	Retention time.Duration    // 0: 90 days
 	Clock     func() time.Time // nil: time.Now
 	Queue     int              // entries that may wait to be written; 0: 4096
-	Linger    time.Duration    // wait for more entries to share a commit; 0: 20 ms; negative: none
+	Linger    time.Duration    // wait for more entries to share a commit; 0: 100 ms; negative: none
 	Log       *slog.Logger     // nil: none
 }
 
@@ -68,7 +68,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.Queue = 4096
 	}
 	if o.Linger == 0 {
-		o.Linger = 20 * time.Millisecond
+		o.Linger = 100 * time.Millisecond
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -81,9 +81,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{o: o, queue: make(chan pending, o.Queue), ended: make(chan struct{})}
-	if err := s.enc.init(); err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
-	}
 	go s.run()
 	return s, nil
 }

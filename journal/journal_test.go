@@ -502,7 +502,6 @@ func cpu() time.Duration {
 
 func BenchmarkEncode(b *testing.B) {
 	var x encoder
-	x.init()
 	e := sample(start, "a@example.org")
 	b.ReportAllocs()
 	for b.Loop() {

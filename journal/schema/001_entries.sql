@@ -11,7 +11,7 @@ CREATE TABLE entries (
 	message_id    TEXT NOT NULL,
 	replies       TEXT NOT NULL, -- words: what was said to the client and by the internal server
 	words         TEXT NOT NULL, -- words: subject (the first line), From, sender, recipients, sentences
-	detail        BLOB NOT NULL  -- JSON, or that in zstd
+	detail        BLOB NOT NULL  -- JSON, or an S and that in S2
 ) STRICT;
 CREATE INDEX entries_sender ON entries (sender, seq);
 
