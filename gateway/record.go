@@ -75,31 +75,16 @@ func (t *transaction) entry(reply *mail.Reply) *journal.Entry {
 	if reply != nil {
 		e.Reply = *reply
 	}
-	var walk json.RawMessage
 	for _, r := range t.rcpts {
-		if walk == nil || t.policy.perRecipient { // else one walk was for all
-			walk = steps(r.verdict.Steps)
-		}
 		o := r.outcome(reply, t.result == abandoned)
 		if r.decided {
-			o.Rules = walk
+			o.Rules = r.verdict.Trace
 		}
 		e.Outcomes = append(e.Outcomes, o)
 	}
 	e.Result = t.sum()
 	t.gathered(e)
 	return e
-}
-
-func steps(list []rules.Step) json.RawMessage {
-	if len(list) == 0 {
-		return nil
-	}
-	b, err := json.Marshal(list)
-	if err != nil {
-		return nil
-	}
-	return b
 }
 
 // outcome tells what became of one recipient. reply is the message's, nil when there was none.

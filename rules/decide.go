@@ -75,6 +75,7 @@ type evaluator struct {
 	leaves []status // by leaf
 	steps  []step   // by rule
 	score  float64
+	key    []byte // of a trace
 }
 
 // known is what a look-up gave.
@@ -212,7 +213,8 @@ func (e *evaluator) waitingFor(r *rule) []string {
 // verdict is what rule number i decides; none does when i is behind the last.
 func (e *evaluator) verdict(i int) Verdict {
 	v := Verdict{Do: Deliver, Because: noObjection, Score: e.score}
-	v.Steps = e.trace(min(i+1, len(e.p.rules)))
+	t := e.trace(min(i+1, len(e.p.rules)))
+	v.Steps, v.Trace = t.steps, t.json
 	for j, r := range e.p.rules[:min(i+1, len(e.p.rules))] {
 		if len(r.effects) > 0 && !r.shadow && e.steps[j].state == matched {
 			v.Effects = e.effects(v.Effects, r)

@@ -43,6 +43,8 @@ type Policy struct {
 	leaves   int
 	version  string
 	pool     sync.Pool // of *evaluator
+	tracing  sync.RWMutex
+	traces   map[string]*trace // by the state of leaves and rules
 }
 
 // A rule is one compiled rule.
@@ -99,6 +101,7 @@ func Compile(files []Source, o Options) (*Policy, error) {
 	}
 	p.tests, p.leaves = tests, c.leaves
 	p.version = hex.EncodeToString(c.hash.Sum(nil)[:6])
+	p.traces = make(map[string]*trace)
 	p.pool.New = func() any { return newEvaluator(p) }
 	return p, nil
 }

@@ -2,14 +2,24 @@ package rules
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 )
 
-// trace builds the steps of the first n rules. Shadow rules are evaluated here, after the
+// A trace is the steps of one walk, also as JSON.
+type trace struct {
+	steps []Step
+	json  []byte
+}
+
+// maxTraces is how many different traces are kept: ordinary mail has a handful.
+const maxTraces = 256
+
+// trace gives the steps of the first n rules. Shadow rules are evaluated here, after the
 // verdict, with what is known by then: they can neither change it nor have it wait.
-func (e *evaluator) trace(n int) []Step {
-	total, score := 0, e.score
+func (e *evaluator) trace(n int) *trace {
+	score := e.score
 	e.score = 0
 	for i, r := range e.p.rules[:n] {
 		if r.shadow {
@@ -17,13 +27,60 @@ func (e *evaluator) trace(n int) []Step {
 		} else if e.steps[i].state == matched {
 			e.score += r.score
 		}
-		r.when.leaves(func(n *node) {
-			if e.leaves[n.number] != notNeeded {
-				total++
-			}
-		})
 	}
 	e.score = score
+	if !e.plain(n) {
+		return e.newTrace(n)
+	}
+	p := e.p
+	p.tracing.RLock()
+	t := p.traces[string(e.key)]
+	p.tracing.RUnlock()
+	if t != nil {
+		return t
+	}
+	t = e.newTrace(n)
+	p.tracing.Lock()
+	defer p.tracing.Unlock()
+	if len(p.traces) < maxTraces {
+		p.traces[string(e.key)] = t
+	}
+	return t
+}
+
+// plain makes the key of a trace: the state of all leaves and of the first n rules. It reports
+// whether that is all the trace depends on: it also tells how a filter failed.
+func (e *evaluator) plain(n int) bool {
+	e.key = e.key[:0]
+	for _, s := range e.leaves {
+		if s == failed || s == deferred || s == pending {
+			return false
+		}
+		e.key = append(e.key, byte(s))
+	}
+	for _, s := range e.steps[:n] {
+		e.key = append(e.key, byte(s.state)<<4|byte(s.truth))
+	}
+	return true
+}
+
+// newTrace writes the steps of the first n rules down.
+func (e *evaluator) newTrace(n int) *trace {
+	steps := e.walked(n)
+	text, err := json.Marshal(steps)
+	if err != nil { // strings, numbers and truth values: it cannot fail
+		text = []byte("[]")
+	}
+	return &trace{steps, text}
+}
+
+func (e *evaluator) walked(n int) []Step {
+	total := 0
+	for _, s := range e.leaves {
+		if s != notNeeded {
+			total++
+		}
+	}
 	steps, leaves := make([]Step, n), make([]Leaf, 0, total)
 	for i, r := range e.p.rules[:n] {
 		st := e.steps[i]

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"postern/mail"
@@ -59,7 +60,9 @@ type Verdict struct {
 	Effects []Effect    `json:"effects"`
 	File    string      `json:"file,omitempty"` // where the deciding rule stands
 	Line    int         `json:"line,omitempty"`
-	Steps   []Step      `json:"-"` // every rule looked at and what it said
+	Steps   []Step      `json:"-"` // every rule looked at and what it said: shared, not to be changed
+
+	Trace json.RawMessage `json:"-"` // Steps as JSON, shared as well
 }
 
 // Truth is Kleene's third value beside true and false.
