@@ -70,7 +70,7 @@ func rcpt() Filter {
 }
 
 func message() Filter {
-	return Filter{Name: "message", Stage: mail.Data, Facts: MessageFacts{},
+	return Filter{Name: "message", Stage: mail.Data, Facts: MessageFacts{}, Inline: true,
 		Gather: func(ctx context.Context, in *Input) (any, error) {
 			select {
 			case <-in.Body.Done():

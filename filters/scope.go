@@ -74,7 +74,7 @@ func (s *Scope) Start(ctx context.Context, fs []Filter, in Input) {
 	for _, r := range begun {
 		own := in
 		own.scope, own.after = s, r.filter.After
-		if r.filter.Inline {
+		if r.filter.Inline && (own.Body == nil || own.Body.Complete()) {
 			s.gather(ctx, r, &own)
 		} else {
 			go s.gather(ctx, r, &own)
@@ -117,10 +117,8 @@ func (r *run) limit(ctx context.Context, in *Input) (context.Context, context.Ca
 	if in.Body == nil { // before mail.Data; behind a trusted relay also filters of mail.Sender have one
 		return context.WithTimeoutCause(ctx, r.filter.Timeout, errTimeout)
 	}
-	select {
-	case <-in.Body.Done():
+	if in.Body.Complete() {
 		return context.WithTimeoutCause(ctx, r.filter.Timeout, errTimeout)
-	default:
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := make(chan struct{})
@@ -200,6 +198,20 @@ func (s *Scope) Wait(ctx context.Context, name string) error {
 // Join waits until every filter started in this very scope has returned; cancel their
 // context first. It is what guarantees that no filter reads a body after its end.
 func (s *Scope) Join() { s.wg.Wait() }
+
+// Busy reports whether a filter started in this very scope is still at work.
+func (s *Scope) Busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.runs {
+		select {
+		case <-r.done:
+		default:
+			return true
+		}
+	}
+	return false
+}
 
 // A Result is one filter's outcome for the journal.
 type Result struct {

@@ -144,9 +144,7 @@ const joinLimit = 10 * time.Second
 // does not listen is left behind after a while rather than hold up the mail.
 func (g *Gateway) join(scopes ...*filters.Scope) {
 	done := make(chan struct{})
-	running := slices.ContainsFunc(scopes, func(s *filters.Scope) bool {
-		return slices.ContainsFunc(s.Results(), func(r filters.Result) bool { return !r.Done })
-	})
+	running := slices.ContainsFunc(scopes, (*filters.Scope).Busy)
 	wait := func() {
 		for _, s := range scopes {
 			s.Join()

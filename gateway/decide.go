@@ -64,6 +64,9 @@ func (t *transaction) awaitStarted(ctx context.Context, s *filters.Scope, names 
 
 // await waits for a fact, as long as the client is there and ctx allows.
 func (t *transaction) await(ctx context.Context, s *filters.Scope, name string) error {
+	if _, _, known := s.Lookup(name); known {
+		return nil
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })

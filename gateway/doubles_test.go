@@ -337,6 +337,8 @@ func (u *textUpload) Next() ([]byte, error) {
 	return p, nil
 }
 
+func (u *textUpload) Waits() bool { return true }
+
 func (u *textUpload) Flaws() (bool, bool, bool) { return u.cr, u.lf, u.nul }
 
 // A bed is a gateway among doubles.

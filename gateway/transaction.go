@@ -213,10 +213,7 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 	}()
 	rcpts := t.accepted()
 	t.body = t.g.spool.New()
-	if undecided(rcpts) {
-		t.scope.Start(t.work, t.plan.eager[mail.Data], t.input(nil))
-	}
-	if r := t.receive(u); r != nil {
+	if r := t.receive(u, undecided(rcpts)); r != nil {
 		return r
 	}
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(t.ctx), t.g.cfg.Limits.Decide, errDeadline)
@@ -245,11 +242,16 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 var errDeadline = fmt.Errorf("took too long: %w", context.DeadlineExceeded)
 
 // receive spools the upload. What cannot be kept is read to its end all the same, so that the
-// client gets its answer.
-func (t *transaction) receive(u upload) *mail.Reply {
+// client gets its answer. The filters, when they are to judge it, work meanwhile; a message that
+// is there in one piece they get whole, since to begin with a part of it costs more.
+func (t *transaction) receive(u upload, judged bool) *mail.Reply {
 	t.content.SetSeed(t.g.seed)
 	var full error
 	for {
+		if judged && t.body.Size() > 0 && u.Waits() {
+			t.scope.Start(t.work, t.plan.eager[mail.Data], t.input(nil))
+			judged = false
+		}
 		p, err := u.Next()
 		if err == io.EOF {
 			break
@@ -277,6 +279,9 @@ func (t *transaction) receive(u upload) *mail.Reply {
 		return replyFull
 	}
 	t.body.Finish(nil)
+	if judged {
+		t.scope.Start(t.work, t.plan.eager[mail.Data], t.input(nil))
+	}
 	t.note("received", "")
 	return nil
 }
@@ -336,12 +341,23 @@ func (t *transaction) judge(ctx context.Context, rcpts []*recipient) *mail.Reply
 	}
 	t.note("decided", "")
 	if deliver {
-		stamp, cancel := context.WithTimeout(ctx, stampWait)
-		for _, name := range t.policy.stamped {
-			_ = t.scope.Wait(stamp, name) // what has not come is not stamped
-		}
-		cancel()
+		t.awaitStamped(ctx)
 	}
 	t.stop(errDecided)
 	return nil
+}
+
+// awaitStamped waits for the results that are stamped; what does not come in time is not.
+func (t *transaction) awaitStamped(ctx context.Context) {
+	var cancel context.CancelFunc
+	for _, name := range t.policy.stamped {
+		if _, _, known := t.scope.Lookup(name); known {
+			continue
+		}
+		if cancel == nil {
+			ctx, cancel = context.WithTimeout(ctx, stampWait)
+			defer cancel()
+		}
+		_ = t.scope.Wait(ctx, name)
+	}
 }

@@ -14,6 +14,8 @@ type upload interface {
 	// for the true end, CRLF.CRLF, and for nothing else; errUploadBroken (wrapped, with
 	// the cause) and errTooBig for the two other ends.
 	Next() ([]byte, error)
+	// Waits reports whether Next would have to wait for the client.
+	Waits() bool
 	// Flaws tells after the end what the body had in it: a CR without LF, a LF without
 	// CR (not when it was normalised), a NUL.
 	Flaws() (bareCR, bareLF, nul bool)
@@ -74,6 +76,8 @@ func (b *body) Next() ([]byte, error) {
 	}
 	return p, nil
 }
+
+func (b *body) Waits() bool { return b.err == nil && len(b.rest) == 0 && b.w.r == b.w.e }
 
 func (b *body) over() bool { return b.limit > 0 && b.size > b.limit }
 

@@ -39,6 +39,7 @@ type row struct {
 type encoder struct {
 	words  strings.Builder
 	detail bytes.Buffer
+	packed []byte
 }
 
 // plain is an Entry without what is written apart.
@@ -64,9 +65,9 @@ func (x *encoder) row(e *Entry) (row, error) {
 	}
 	x.detail.Truncate(x.detail.Len() - len("\n")) // Encode ends a line
 	x.facts(e.Facts)
-	detail := pack(x.detail.Bytes())
+	detail := x.pack()
 	if x.detail.Cap() > maxKept {
-		x.detail = bytes.Buffer{}
+		x.detail, x.packed = bytes.Buffer{}, nil
 	}
 	return row{e: e, sender: key(e.Envelope.Sender), domain: clean(strings.ToLower(e.Envelope.Sender.Domain), maxField),
 		replies: x.replies(e), words: x.text(e), detail: detail}, nil
@@ -96,15 +97,17 @@ func (x *encoder) facts(facts map[string]json.RawMessage) {
 	b.WriteString("}}")
 }
 
-// pack copies a detail, compressed when it is long. S2 takes a fifth of the time of the fastest
+// pack copies the detail, compressed when it is long. S2 takes a fifth of the time of the fastest
 // zstd and leaves a third more, which is what a line a message is worth.
-func pack(detail []byte) []byte {
+func (x *encoder) pack() []byte {
+	detail := x.detail.Bytes()
 	if len(detail) < compressAt {
 		return bytes.Clone(detail)
 	}
-	packed := make([]byte, 1+s2.MaxEncodedLen(len(detail)))
-	packed[0] = compressed
-	return packed[:1+len(s2.Encode(packed[1:], detail))]
+	x.packed = s2.Encode(x.packed[:cap(x.packed)], detail)
+	out := make([]byte, 1, 1+len(x.packed))
+	out[0] = compressed
+	return append(out, x.packed...)
 }
 
 // unpack is its inverse.

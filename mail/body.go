@@ -219,6 +219,16 @@ func (b *Body) Finish(err error) {
 // Done is closed at Finish (and at Close).
 func (b *Body) Done() <-chan struct{} { return b.done }
 
+// Complete reports whether Done is closed.
+func (b *Body) Complete() bool {
+	select {
+	case <-b.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Size is how many bytes arrived so far.
 func (b *Body) Size() int64 {
 	b.mu.Lock()
