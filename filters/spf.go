@@ -122,9 +122,11 @@ func (s *spfFilter) check(ctx context.Context, dns *counted, ip netip.Addr, helo
 		return spfOutcome{result: "none"}, 0
 	}
 	key := spfKey{ip, helo, domain}
-	if out, lookups, ok := s.seen.get(key); ok {
-		return out, lookups
+	if seen, ok := s.seen.get(key); ok {
+		dns.n += seen.queries // what it cost then, so that the facts do not tell of the cache
+		return seen.out, seen.lookups
 	}
+	before := dns.n
 	e := spfEval{r: dns, ip: ip, helo: helo, local: local, sender: domain, receiver: s.Receiver}
 	if e.receiver == "" {
 		e.receiver = "unknown"
@@ -136,7 +138,7 @@ func (s *spfFilter) check(ctx context.Context, dns *counted, ip netip.Addr, helo
 		*text = mail.Printable(*text, spfText)
 	}
 	if !e.personal && out.result != "temperror" {
-		s.seen.put(key, out, e.lookups)
+		s.seen.put(key, spfSeen{out: out, lookups: e.lookups, queries: dns.n - before})
 	}
 	return out, e.lookups
 }

@@ -25,6 +25,7 @@ type spfCache struct {
 type spfSeen struct {
 	out     spfOutcome
 	lookups int
+	queries int
 	until   time.Time
 }
 
@@ -37,7 +38,7 @@ func newSPFCache(now func() time.Time) *spfCache {
 	return &spfCache{now: now, young: map[spfKey]spfSeen{}}
 }
 
-func (c *spfCache) get(k spfKey) (spfOutcome, int, bool) {
+func (c *spfCache) get(k spfKey) (spfSeen, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, ok := c.young[k]
@@ -45,16 +46,17 @@ func (c *spfCache) get(k spfKey) (spfOutcome, int, bool) {
 		s, ok = c.old[k]
 	}
 	if !ok || c.now().After(s.until) {
-		return spfOutcome{}, 0, false
+		return spfSeen{}, false
 	}
-	return s.out, s.lookups, true
+	return s, true
 }
 
-func (c *spfCache) put(k spfKey, out spfOutcome, lookups int) {
+func (c *spfCache) put(k spfKey, s spfSeen) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.young) >= spfEntries {
 		c.old, c.young = c.young, make(map[spfKey]spfSeen, spfEntries)
 	}
-	c.young[k] = spfSeen{out, lookups, c.now().Add(spfKeep)}
+	s.until = c.now().Add(spfKeep)
+	c.young[k] = s
 }

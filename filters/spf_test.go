@@ -126,7 +126,7 @@ sick.test      TXT !SERVFAIL
 	if _, n := check("x@plain.test"); n != 2 {
 		t.Error(n)
 	}
-	if f, n := check("y@plain.test"); n != 0 || f.Result != "pass" || f.Lookups != 1 {
+	if f, n := check("y@plain.test"); n != 0 || f.Result != "pass" || f.Lookups != 1 || f.Queries != 2 {
 		t.Error(n, f)
 	}
 	if f, _ := check("ann@personal.test"); f.Result != "pass" {
