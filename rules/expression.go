@@ -90,6 +90,9 @@ func (c *compiler) parse(s scalar) (*parser.Tree, bool) {
 		return nil, false
 	}
 	msg, hint, at := c.explain(tree, fe)
+	if hint == "" && s.beforeComment() {
+		hint = "YAML reads # after a blank as a comment: quote the whole of it"
+	}
 	c.fault(s, at, msg, hint)
 	return nil, false
 }

@@ -51,6 +51,20 @@ func (s scalar) part(from, to int) scalar {
 	return scalar{s.file, string([]rune(s.value)[from:to]), s.places[from : to+1]}
 }
 
+// beforeComment reports whether a comment follows on its last line, which may have been meant
+// as a part of it.
+func (s scalar) beforeComment() bool {
+	if len(s.places) == 0 {
+		return false
+	}
+	end := s.places[len(s.places)-1]
+	if end.line < 1 || end.line > len(s.file.lines) {
+		return false
+	}
+	line := s.file.lines[end.line-1]
+	return strings.HasPrefix(strings.TrimLeft(string(line[min(end.col-1, len(line)):]), " \t"), "#")
+}
+
 func (s scalar) empty() bool { return s.value == "" }
 
 // newScalar finds the characters of a scalar node in the file.
