@@ -46,11 +46,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if nothing {
 		help = stderr
 	}
-	parser, err := kong.New(&c, kong.Name("postern"),
-		kong.Description("A filtering mail gateway: in front of your mail server, it checks each message, relays clean mail and holds the rest, and says why.\n\nExample:\n  postern demo --once"),
-		kong.Vars{"default_file": defaultFile, "states": heldStates, "classes": heldClasses, "results": logResults},
-		kong.Writers(help, stderr), kong.Exit(func(n int) { code = n; panic(exitPanic{}) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+	parser, err := newParser(&c, kong.Writers(help, stderr), kong.Exit(func(n int) { code = n; panic(exitPanic{}) }))
 	if err != nil {
 		fmt.Fprintln(stderr, "postern:", err)
 		return exitFailed
@@ -82,6 +78,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitDone
+}
+
+// newParser makes the parser of the command line.
+func newParser(c *cli, o ...kong.Option) (*kong.Kong, error) {
+	return kong.New(c, append(o, kong.Name("postern"),
+		kong.Description("A filtering mail gateway: in front of your mail server, it checks each message, relays clean mail and holds the rest, and says why.\n\nExample:\n  postern demo --once"),
+		kong.Vars{"default_file": defaultFile, "states": heldStates, "classes": heldClasses, "results": logResults},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))...)
 }
 
 // commandOf names the command whose parsing failed.
