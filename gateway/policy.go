@@ -191,11 +191,17 @@ func (s *schedule) named(names []string, now mail.Stage) []filters.Filter {
 	return found
 }
 
-// A view is what rules see of a scope: what is off is known to have no answer.
+// A view is what rules see of a scope: what is off is known to have no answer. Recipients of
+// one message share all but what was found out for each.
 type view struct {
-	p *Policy
-	s *filters.Scope
+	p      *Policy
+	s      *filters.Scope
+	memory *rules.Memory
 }
+
+func (v view) Memory() *rules.Memory { return v.memory }
+
+func (v view) Own(name string) bool { return v.p.filters[name].Stage == mail.Recipient }
 
 func (v view) Lookup(name string) (any, error, bool) {
 	if v.p.off[name] {

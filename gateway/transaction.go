@@ -36,6 +36,7 @@ type transaction struct {
 	rcpts   []*recipient // each RCPT that was answered, once
 	byAddr  map[mail.Address]*recipient
 	general *rules.Verdict // for all, when no rule looks at the recipient
+	memory  rules.Memory   // what rules found out for all
 	routes  map[string]*route
 
 	body    *mail.Body

@@ -17,6 +17,18 @@ type Facts interface {
 	Lookup(name string) (value any, err error, known bool)
 }
 
+// Shared is what Facts may be besides: most of them are the same for all recipients of a
+// message, and what is said of those need be found out only once.
+type Shared interface {
+	Facts
+	Memory() *Memory      // the same for all who share
+	Own(name string) bool // this filter's facts are not shared
+}
+
+// A Memory keeps what leaves said of shared facts. It is for one policy and one goroutine;
+// the zero one is empty.
+type Memory struct{ said []status }
+
 // noObjection is what a message is told that no rule decided about.
 const noObjection = "no rule objected"
 
@@ -29,6 +41,9 @@ func (p *Policy) Decide(f Facts) (Verdict, []string) {
 	e := p.pool.Get().(*evaluator)
 	e.facts = f
 	defer e.release()
+	if e.shared, _ = f.(Shared); e.shared != nil && e.shared.Memory().said == nil {
+		e.shared.Memory().said = make([]status, p.leaves)
+	}
 	for i, r := range p.rules {
 		if r.shadow {
 			continue
@@ -69,6 +84,7 @@ type step struct {
 type evaluator struct {
 	p      *Policy
 	facts  Facts
+	shared Shared // facts again, or nil
 	vm     vm.VM
 	env    map[string]any
 	known  []known  // by filter
@@ -98,7 +114,7 @@ func (e *evaluator) release() {
 	clear(e.steps)
 	clear(e.vm.Stack[:cap(e.vm.Stack)])
 	clear(e.vm.Variables)
-	e.facts, e.score, e.env[scoreWord] = nil, 0, 0.0
+	e.facts, e.shared, e.score, e.env[scoreWord] = nil, nil, 0, 0.0
 	e.p.pool.Put(e)
 }
 
@@ -137,10 +153,35 @@ func (e *evaluator) walk(r *rule) step {
 func (e *evaluator) leaf(n *node) set {
 	st := e.leaves[n.number]
 	if st == notNeeded {
-		st = e.evaluate(n.leaf)
+		st = e.remember(n)
 		e.leaves[n.number] = st
 	}
 	return st.set()
+}
+
+// remember is evaluate, for all who share what the leaf reads.
+func (e *evaluator) remember(n *node) status {
+	if e.shared == nil || n.leaf.score || e.owns(n.leaf.reads) || e.owns(n.leaf.errs) {
+		return e.evaluate(n.leaf)
+	}
+	said := &e.shared.Memory().said[n.number]
+	if *said == notNeeded {
+		st := e.evaluate(n.leaf)
+		if st == pending {
+			return st
+		}
+		*said = st
+	}
+	return *said
+}
+
+func (e *evaluator) owns(filters []int) bool {
+	for _, i := range filters {
+		if e.shared.Own(e.p.names[i]) {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *evaluator) evaluate(l *leaf) status {

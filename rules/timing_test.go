@@ -199,3 +199,46 @@ func TestDecideIsPure(t *testing.T) {
 		}
 	}
 }
+
+// sharing is the facts of one message for one of its recipients.
+type sharing struct {
+	factMap
+	memory *Memory
+}
+
+func (s sharing) Memory() *Memory      { return s.memory }
+func (s sharing) Own(name string) bool { return name == "rcpt" }
+
+// TestS51_RecipientsShareWhatIsTheSame: with a memory for all recipients of a message each has
+// the verdict and the trace that it has alone, and what is the same for all is looked at once.
+func TestS51_RecipientsShareWhatIsTheSame(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 13))
+	for round := range 1000 {
+		text := randomRules(r)
+		p := compile(t, text)
+		full := randomFacts(r)
+		known, memory := factMap{}, &Memory{}
+		names := slices.Sorted(maps.Keys(full))
+		for {
+			for _, local := range []string{"a", "b", "c"} {
+				if known["rcpt"] != nil {
+					known["rcpt"] = addressFacts{Local: local}
+				}
+				want, w := p.Decide(known)
+				got, w2 := p.Decide(sharing{known, memory})
+				if outcome(got) != outcome(want) || !slices.Equal(w, w2) || !reflect.DeepEqual(got.Steps, want.Steps) {
+					t.Fatalf("round %d, %s with %v known: together\n%s %v %+v\nalone\n%s %v %+v\nrules\n%s", round, local, slices.Sorted(maps.Keys(known)),
+						outcome(got), w2, got.Steps, outcome(want), w, want.Steps, text)
+				}
+			}
+			if len(names) == 0 {
+				break
+			}
+			next := names[r.IntN(len(names))]
+			names = slices.DeleteFunc(names, func(s string) bool { return s == next })
+			if known[next] = full[next]; next == "rcpt" {
+				known[next] = addressFacts{}
+			}
+		}
+	}
+}
