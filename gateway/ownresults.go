@@ -55,13 +55,23 @@ func ownResults(value, host string) bool {
 // namesUs reads the authserv-id as RFC 8601 2.2 has it, and more leniently.
 func namesUs(value, host string) bool {
 	id, all, ok := servID(value)
-	if sameHost(id, host) || sameHost(all, host) {
+	if sameHost(id, host) || sameHost(all, host) || goesOn(id, host) {
 		return true
 	}
 	if ok && id != "" {
 		return false
 	}
 	return strings.Contains(strings.ToLower(value), strings.ToLower(host))
+}
+
+// goesOn reports whether id is host with something behind it that is part of no host name, as
+// in "host/1".
+func goesOn(id, host string) bool {
+	if len(id) <= len(host) || !strings.EqualFold(id[:len(host)], host) {
+		return false
+	}
+	c := id[len(host)]
+	return c != '.' && c != '-' && c != '_' && c < 0x80 && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z')
 }
 
 func sameHost(s, host string) bool {

@@ -202,6 +202,7 @@ func TestA40_OurOwnResultsInEverySpelling(t *testing.T) {
 		"Authentication-Results: gw.test 1; none",
 		"Authentication-Results: gw.test.; dmarc=pass",
 		"Authentication-Results: gw.test dmarc=pass",
+		"Authentication-Results: gw.test/1; dmarc=pass",
 		"Authentication-Results: gw.test",
 		"Authentication-Results: gw . test; dmarc=pass",
 		"Authentication-Results: gw(x).(y)test; dmarc=pass",
@@ -220,6 +221,8 @@ func TestA40_OurOwnResultsInEverySpelling(t *testing.T) {
 		"Authentication-Results: mx.gw.test.other; spf=pass smtp.mailfrom=gw.test",
 		"Authentication-Results: other.test (gw.test asked); dmarc=pass",
 		"ARC-Authentication-Results: i=1; gw.test; dmarc=pass",
+		"Authentication-Results: gw.tests; dmarc=pass",
+		"Authentication-Results: gw.test-2; dmarc=pass",
 		"X-Postern: hello",
 		"Subject: Authentication-Results: gw.test; dmarc=pass",
 	}

@@ -65,7 +65,7 @@ func TestBuiltinPolicy(t *testing.T) {
 		{"virus", with(clean(), "clamav", clamavFacts{Infected: true, Signature: "Eicar\r\nX: y"}), Quarantine, "virus", "virus", "Eicar X: y"},
 		{"limits", with(clean(), "clamav", clamavFacts{Infected: true, Heuristic: "limits"}), Quarantine, "scan-limits", "policy", ""},
 		{"encrypted", with(clean(), "clamav", clamavFacts{Infected: true, Heuristic: "encrypted"}), Quarantine, "encrypted", "policy", ""},
-		{"too big", with(clean(), "clamav", clamavFacts{TooBig: true}), Quarantine, "too-big-to-scan", "policy", ""},
+		{"too big", with(clean(), "clamav", clamavFacts{Infected: true, Heuristic: "limits", TooBig: true}), Quarantine, "too-big-to-scan", "policy", ""},
 		{"clamav failed", with(clean(), "clamav", errTest), Defer, "scan-limits", "policy", "clamav gave no answer"},
 		{"own domain", with(clean(), "dmarc", resultFacts{Result: "none", Domain: "example.org"}), Deliver, "", "", ""},
 	} {

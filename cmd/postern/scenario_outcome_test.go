@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -183,7 +184,8 @@ func ownBlock(data []byte) (block, rest []byte) {
 	return data[:at], data[at:]
 }
 
-// bytes tells which file of the page the data ends with, and shows what else there is.
+// bytes tells which file of the page the data ends with, and shows what else there is, in so
+// many lines that a page stays readable.
 func (s *scene) bytes(b *strings.Builder, data []byte) {
 	rest := ""
 	for _, name := range slices.Sorted(maps.Keys(s.sent)) {
@@ -193,13 +195,18 @@ func (s *scene) bytes(b *strings.Builder, data []byte) {
 	}
 	data = data[:len(data)-len(s.sent[rest])]
 	lines := bytes.SplitAfter(data, []byte("\n"))
-	for n := 0; len(lines) > 0; lines = lines[n:] {
+	for n, shown := 0, 0; len(lines) > 0; lines = lines[n:] {
+		if shown++; shown > 20 {
+			left := bytes.Join(lines, nil)
+			fmt.Fprintf(b, "\t%d bytes of SHA-256 %x\n", len(left), sha256.Sum256(left))
+			break
+		}
 		for n = 1; n < len(lines) && bytes.Equal(lines[n], lines[0]); n++ {
 		}
 		switch line := lines[0]; {
 		case len(line) == 0:
 		case len(line) > 500:
-			fmt.Fprintf(b, "\t%d bytes that begin with %q\n", len(line), line[:40])
+			fmt.Fprintf(b, "\t%d bytes that begin with %q, of SHA-256 %x\n", len(line), line[:40], sha256.Sum256(line))
 		case n > 1:
 			fmt.Fprintf(b, "\t%d*%q\n", n, line)
 		default:
@@ -309,7 +316,7 @@ func (s *scene) facts(o *outcome) string {
 				}
 			}
 		}
-		fmt.Fprintf(&b, "%s: %v\n", head, v)
+		fmt.Fprintf(&b, "%s: %s\n", head, o.plain(fmt.Sprint(v)))
 	}
 	return b.String()
 }
