@@ -100,3 +100,31 @@ func TestC01_EveryReadingIsScanned(t *testing.T) {
 		}
 	}
 }
+
+// What check says of a real clamd: whether it takes the largest message, and whether it speaks
+// up about what it gave up on.
+func TestC13_CheckOfARealClamd(t *testing.T) {
+	const most = 25 << 20 // StreamMaxLength of the test configuration
+	for name, tt := range map[string]struct {
+		change []string
+		alerts bool
+	}{
+		"alerts":  {nil, true},
+		"default": {[]string{"AlertExceedsMax yes", "AlertExceedsMax no"}, false},
+	} {
+		av := testkit.StartClamd(t, tt.change...)
+		for addr, size := range map[string]int64{av.Addr: most, av.TCP: most + 1} {
+			got, err := ClamAVConfig{}.Check(t.Context(), addr, size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Takes != (size == most) || got.Alerts != tt.alerts || !strings.HasPrefix(got.Version, "ClamAV ") {
+				t.Errorf("%s, %d bytes: %+v", name, size, got)
+			}
+		}
+		av.Kill()
+		if _, err := (ClamAVConfig{}).Check(t.Context(), av.Addr, most); err == nil {
+			t.Error("a dead clamd is no error")
+		}
+	}
+}

@@ -26,7 +26,8 @@ type Clamd struct {
 }
 
 // StartClamd starts one and waits until it answers; it is stopped at the end of the test.
-func StartClamd(t testing.TB) *Clamd {
+// change is pairs of a text in its configuration and what stands there instead.
+func StartClamd(t testing.TB, change ...string) *Clamd {
 	t.Helper()
 	bin := Program(t, "clamd", "clamav-daemon")
 	dir, err := os.MkdirTemp("", "clamd") // a short path: it holds a unix socket
@@ -43,7 +44,7 @@ func StartClamd(t testing.TB) *Clamd {
 		t.Fatal(err)
 	}
 	port := FreePort(t)
-	text := strings.NewReplacer("@RUN@", dir, "@DB@", data, "@PORT@", fmt.Sprint(port)).Replace(string(conf))
+	text := strings.NewReplacer(append(change, "@RUN@", dir, "@DB@", data, "@PORT@", fmt.Sprint(port))...).Replace(string(conf))
 	c := &Clamd{t: t, bin: bin, conf: filepath.Join(dir, "clamd.conf"), sock: filepath.Join(dir, "clamd.sock"),
 		Addr: "unix:" + filepath.Join(dir, "clamd.sock"), TCP: fmt.Sprintf("tcp:127.0.0.1:%d", port)}
 	if err := os.WriteFile(c.conf, []byte(text), 0o644); err != nil {
