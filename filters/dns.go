@@ -1,6 +1,7 @@
 package filters
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 )
@@ -30,15 +31,16 @@ type DNSError struct {
 }
 
 func (e *DNSError) Error() string {
+	name := cmp.Or(e.Name, ".") // the root
 	switch {
 	case e.NXDomain:
-		return "dns: " + e.Name + ": no such name"
+		return "dns: " + name + ": no such name"
 	case e.NotFound:
-		return "dns: " + e.Name + ": no such record"
+		return "dns: " + name + ": no such record"
 	case e.Err != nil:
-		return "dns: " + e.Name + ": " + e.Err.Error()
+		return "dns: " + name + ": " + e.Err.Error()
 	}
-	return "dns: " + e.Name + ": failed"
+	return "dns: " + name + ": failed"
 }
 
 func (e *DNSError) Unwrap() error { return e.Err }

@@ -18,7 +18,6 @@ import (
 	"postern/gateway"
 	"postern/journal"
 	"postern/mail"
-	"postern/quarantine"
 	"postern/rules"
 	"postern/store"
 )
@@ -26,17 +25,15 @@ import (
 // A program is the gateway with all its rooms, built from a configuration; the only place
 // where concrete types meet.
 type program struct {
-	cfg        *Config
-	log        *slog.Logger
-	db         *store.DB
-	quarantine *quarantine.Store
-	journal    *journal.Store
-	upstream   *gateway.Servers
-	resolver   *filters.DNS
-	gateway    *gateway.Gateway
-	certs      *certificates
-	metrics    *metrics
-	policy     *policyState
+	cfg *Config
+	log *slog.Logger
+	*stores
+	upstream *gateway.Servers
+	resolver *filters.DNS
+	gateway  *gateway.Gateway
+	certs    *certificates
+	metrics  *metrics
+	policy   *policyState
 }
 
 // build makes everything that serve needs. close what it returns.
@@ -48,7 +45,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 			p = nil
 		}
 	}()
-	if p.db, p.quarantine, p.journal, err = openStores(ctx, cfg, log, true); err != nil {
+	if p.stores, err = openStores(ctx, cfg, log, true); err != nil {
 		return p, err
 	}
 	if p.upstream, err = internalServers(cfg, log); err != nil {
@@ -78,14 +75,8 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 // close gives everything back, in the order that loses nothing.
 func (p *program) close() {
 	var errs []error
-	if p.journal != nil {
-		errs = append(errs, p.journal.Close())
-	}
-	if p.quarantine != nil {
-		errs = append(errs, p.quarantine.Close())
-	}
-	if p.db != nil {
-		errs = append(errs, p.db.Close())
+	if p.stores != nil {
+		errs = append(errs, p.stores.close())
 	}
 	if p.upstream != nil {
 		errs = append(errs, p.upstream.Close())
@@ -96,24 +87,6 @@ func (p *program) close() {
 	if err := errors.Join(errs...); err != nil {
 		p.log.Error("closing", "error", err)
 	}
-}
-
-// openStores opens database, quarantine and journal; exclusive is for the one daemon of a data
-// folder.
-func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bool) (*store.DB, *quarantine.Store, *journal.Store, error) {
-	db, err := store.Open(ctx, cfg.Data, store.Options{Exclusive: exclusive})
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("data folder %s: %w", cfg.Data, err)
-	}
-	q, err := quarantine.Open(ctx, quarantine.Options{DB: db, Retention: time.Duration(cfg.Quarantine.Keep), MaxBytes: int64(cfg.Quarantine.MaxSize), Log: log})
-	if err != nil {
-		return db, nil, nil, fmt.Errorf("quarantine: %w", err)
-	}
-	j, err := journal.Open(ctx, journal.Options{DB: db, Retention: time.Duration(cfg.Journal.Keep), Log: log})
-	if err != nil {
-		return db, q, nil, fmt.Errorf("journal: %w", err)
-	}
-	return db, q, j, nil
 }
 
 // internalServers makes the client towards the internal servers; it connects to nothing yet.
@@ -191,6 +164,9 @@ func ruleFiles(cfg *Config) ([]rules.Source, fs.FS, error) {
 		names, err := fs.Glob(folder, "*.yaml")
 		if err != nil {
 			return nil, nil, err
+		}
+		if others, _ := fs.Glob(folder, "*.yml"); len(others) > 0 { // the one bad pattern is none
+			return nil, nil, fmt.Errorf("rules: %s would not be read: rename it to .yaml", filepath.Join(cfg.Rules, others[0]))
 		}
 		if len(names) == 0 {
 			return nil, nil, fmt.Errorf("rules: no *.yaml file in %s", cfg.Rules)

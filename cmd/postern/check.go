@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"postern/filters"
+	"postern/gateway"
 	"postern/mail"
 	"postern/quarantine"
 	"postern/rules"
@@ -45,7 +47,7 @@ func (c *checkCmd) Run(out output) error {
 		return err
 	}
 	fmt.Fprintf(out.out, "configuration: ok\nrules: %d, version %s\n\n", len(policy.Rules()), policy.Version())
-	if err := printRules(out.out, policy.Rules(), earliestReply(fs)); err != nil {
+	if err := printRules(out.out, policy.Rules(), earliestReplies(policy.Rules(), fs)); err != nil {
 		return err
 	}
 	fmt.Fprintln(out.out)
@@ -66,27 +68,38 @@ func (c *checkCmd) Run(out output) error {
 	r.clamav(ctx, cfg)
 	r.data(ctx, cfg)
 	if r.failed {
-		return errQuiet
+		return errors.New("check: put right what FAIL stands before; until then mail cannot be taken as configured")
 	}
 	return nil
 }
 
-// earliestReply tells at which point of the transaction a rule can first answer.
-func earliestReply(fs []filters.Filter) func(rules.RuleInfo) string {
-	return func(r rules.RuleInfo) string {
-		latest := mail.Connect
+// earliestReplies tells for each rule at which point of the transaction it can first answer:
+// never before what it needs is known, nor before every rule in front of it has had its say.
+func earliestReplies(list []rules.RuleInfo, fs []filters.Filter) []string {
+	out := make([]string, len(list))
+	before := mail.Connect
+	for i, r := range list {
+		own := before
 		for name := range closure(r.Needs, fs) {
 			for _, f := range fs {
 				if f.Name == name {
-					latest = max(latest, f.Stage)
+					own = max(own, f.Stage)
 				}
 			}
 		}
-		if latest == mail.Data {
-			return "end of data"
+		switch {
+		case len(r.Off) > 0 && len(r.Needs) == 0:
+			out[i] = "never"
+		case own == mail.Data:
+			out[i] = "end of data"
+		default:
+			out[i] = "RCPT" // what is known earlier is answered here, too
 		}
-		return "RCPT" // what is known earlier is answered here, too
+		if !r.Shadow {
+			before = own
+		}
 	}
+	return out
 }
 
 // neighbours collects what the neighbours said.
@@ -100,9 +113,6 @@ func (r *neighbours) ok(format string, args ...any) {
 }
 func (r *neighbours) warn(format string, args ...any) {
 	fmt.Fprintf(r.out.out, "warn  "+format+"\n", args...)
-}
-func (r *neighbours) note(format string, args ...any) {
-	fmt.Fprintf(r.out.out, "note  "+format+"\n", args...)
 }
 func (r *neighbours) fail(format string, args ...any) {
 	r.failed = true
@@ -136,7 +146,7 @@ func (r *neighbours) upstream(ctx context.Context, cfg *Config) {
 	defer u.Close()
 	for _, p := range u.Probe(ctx) {
 		if p.Err != nil {
-			r.fail("internal server %s: %v: mail would be deferred (451) until it answers", p.Address, p.Err)
+			r.fail("internal server %v: mail would be deferred (451) until it answers", p.Err)
 			continue
 		}
 		tls := "in clear"
@@ -176,29 +186,30 @@ func (r *neighbours) clamav(ctx context.Context, cfg *Config) {
 		r.warn("no virus scanner: clamav.addresses is empty, rules that name clamav are skipped")
 		return
 	}
+	limit := int64(cfg.Limits.MessageSize)
+	if limit == 0 {
+		limit = gateway.DefaultLimits().MessageSize
+	}
 	for _, addr := range cfg.ClamAV.Addresses {
-		one, cancel := context.WithTimeout(ctx, 10*time.Second)
-		v, err := filters.ClamAVConfig{Addresses: []string{addr}}.Version(one)
-		cancel()
+		c, err := filters.ClamAVConfig{}.Check(ctx, addr, limit)
 		if err != nil {
 			r.fail("clamd %s: %v: while no clamd answers, clamav.on_failure is %q", addr, err, cfg.ClamAV.OnFailure)
 			continue
 		}
-		r.ok("clamd %s: %s", addr, v)
-		if parts := strings.SplitN(v, "/", 3); len(parts) == 3 {
-			if built, err := time.Parse("Mon Jan _2 15:04:05 2006", parts[2]); err == nil && time.Since(built) > 7*24*time.Hour {
-				r.warn("clamd %s: its signatures are from %s: does freshclam run?", addr, built.Format(time.DateOnly))
-			}
+		r.ok("clamd %s: %s", addr, c.Version)
+		if !c.Built.IsZero() && time.Since(c.Built) > 7*24*time.Hour {
+			r.warn("clamd %s: its signatures are from %s: does freshclam run?", addr, c.Built.Format(time.DateOnly))
+		}
+		if !c.Takes {
+			r.warn("clamd %s: StreamMaxLength is below the largest message (%d bytes): what is larger is held unscanned; set StreamMaxLength %dM in clamd.conf", addr, limit, (limit+1<<20-1)>>20)
+		}
+		if !c.Alerts {
+			r.warn("clamd %s calls clean what it gave up on (an archive nested too deeply): set AlertExceedsMax yes in clamd.conf", addr)
 		}
 	}
-	limit := int64(cfg.Limits.MessageSize)
-	if limit == 0 {
-		limit = 50 << 20
-	}
 	if size := int64(cfg.ClamAV.MaxSize); size > 0 && size < limit {
-		r.warn("clamav.max_size (%d bytes) is below the largest message (%d): what is larger is held unscanned; raise StreamMaxLength in clamd.conf", size, limit)
+		r.warn("clamav.max_size (%d bytes) is below the largest message (%d): what is larger is held unscanned", size, limit)
 	}
-	r.note("clamd does not tell its settings: clamd.conf has to have AlertExceedsMax yes, else it calls clean what it gave up on, and StreamMaxLength %dM", (limit+1<<20-1)>>20)
 }
 
 func (r *neighbours) data(ctx context.Context, cfg *Config) {
@@ -207,38 +218,30 @@ func (r *neighbours) data(ctx context.Context, cfg *Config) {
 			r.fail("data folder %s: neither it nor the folder above is there", cfg.Data)
 			return
 		}
-		r.ok("data folder %s is made at the first start", cfg.Data)
+	}
+	if noStore(cfg.Data) != "" {
+		r.ok("data folder %s is filled at the first start", cfg.Data)
 		return
 	}
 	if err := store.AsOwner(cfg.Data); err != nil {
 		r.warn("data folder: %v", err)
 	}
-	db, q, j, err := openStores(ctx, cfg, slog.New(slog.DiscardHandler), false)
-	defer func() {
-		if j != nil {
-			_ = j.Close()
-		}
-		if q != nil {
-			_ = q.Close()
-		}
-		if db != nil {
-			_ = db.Close()
-		}
-	}()
+	s, err := openStores(ctx, cfg, slog.New(slog.DiscardHandler), false)
 	if err != nil {
 		r.fail("%v", err)
 		return
 	}
-	if err := db.Check(ctx); err != nil {
+	defer s.close()
+	if err := s.db.Check(ctx); err != nil {
 		r.fail("database: %v", err)
 		return
 	}
-	rep, err := q.Check(ctx)
+	rep, err := s.quarantine.Check(ctx)
 	if err != nil {
 		r.fail("quarantine: %v", err)
 		return
 	}
-	u, err := q.Usage(ctx)
+	u, err := s.quarantine.Usage(ctx)
 	if err != nil {
 		r.fail("quarantine: %v", err)
 		return

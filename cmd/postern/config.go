@@ -4,14 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"postern/mail"
 
 	"github.com/goccy/go-yaml"
 )
@@ -137,11 +133,13 @@ type LogConf struct {
 	Level  string `yaml:"level"`
 }
 
+const defaultMaxIdle = 10
+
 func defaultConfig() *Config {
 	host, _ := os.Hostname()
 	return &Config{
 		Hostname: host, Listen: []string{":25"}, Data: "/var/lib/postern",
-		Upstream: UpstreamConfig{TLS: "opportunistic", MaxIdle: 10},
+		Upstream: UpstreamConfig{TLS: "opportunistic", MaxIdle: defaultMaxIdle},
 		TLS:      TLSConfig{MinVersion: "1.2"}, Recipients: "together", BareNewline: "reject",
 		ClamAV:     ClamAVConf{OnFailure: "defer"},
 		Quarantine: KeepConf{Keep: Duration(30 * 24 * time.Hour), MaxSize: 10 << 30},
@@ -241,138 +239,4 @@ func (c *Config) at(path, format string, args ...any) error {
 		}
 	}
 	return fmt.Errorf("%s: %s", strings.TrimPrefix(path, "$."), msg)
-}
-
-// validate checks what the decoder cannot; all problems at once.
-func (c *Config) validate() error {
-	var errs []error
-	bad := func(path, format string, args ...any) { errs = append(errs, c.at(path, format, args...)) }
-	oneOf := func(path, value string, words ...string) {
-		for _, w := range words {
-			if value == w {
-				return
-			}
-		}
-		bad(path, "%q is none of: %s", value, strings.Join(words, ", "))
-	}
-	if len(c.Domains) == 0 {
-		bad("$.domains", "no domain: say for which domains mail is taken (domains: [example.org], or --domain example.org); without them this would be an open relay")
-	} else if _, err := mail.NewDomainSet(c.Domains); err != nil {
-		bad("$.domains", "%v", err)
-	}
-	if _, err := mail.ParseDomain(c.Hostname); err != nil {
-		bad("$.hostname", "%q is no host name: it goes into the greeting and into headers", c.Hostname)
-	}
-	if c.Data == "" {
-		bad("$.data", "no data folder")
-	}
-	for i, l := range c.Listen {
-		if _, _, err := net.SplitHostPort(l); err != nil {
-			bad(fmt.Sprintf("$.listen[%d]", i), "%q is no HOST:PORT", l)
-		}
-	}
-	c.Upstream.validate("$.upstream", bad, oneOf)
-	for i := range c.Routes {
-		path := fmt.Sprintf("$.routes[%d]", i)
-		if len(c.Routes[i].Domains) == 0 {
-			bad(path, "a route without domains")
-		} else if _, err := mail.NewDomainSet(c.Routes[i].Domains); err != nil {
-			bad(path+".domains", "%v", err)
-		}
-		if c.Routes[i].TLS == "" {
-			c.Routes[i].TLS = "opportunistic"
-		}
-		c.Routes[i].UpstreamConfig.validate(path, bad, oneOf)
-	}
-	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
-		bad("$.tls", "certificate and key belong together")
-	}
-	oneOf("$.tls.min_version", c.TLS.MinVersion, "1.0", "1.2", "1.3")
-	oneOf("$.recipients", c.Recipients, "together", "split")
-	oneOf("$.bare_newline", c.BareNewline, "reject", "normalize")
-	oneOf("$.log.format", c.Log.Format, "text", "json")
-	oneOf("$.log.level", c.Log.Level, "debug", "info", "warn", "error")
-	oneOf("$.clamav.on_failure", c.ClamAV.OnFailure, "defer", "quarantine", "accept")
-	for i, a := range c.ClamAV.Addresses {
-		if err := checkClamd(a); err != nil {
-			bad(fmt.Sprintf("$.clamav.addresses[%d]", i), "%v", err)
-		}
-	}
-	if _, err := prefixes(c.Proxies); err != nil {
-		bad("$.proxies", "%v", err)
-	}
-	if trusted, err := prefixes(c.TrustedRelays); err != nil {
-		bad("$.trusted_relays", "%v", err)
-	} else {
-		for _, p := range trusted { // S-43: never a whole provider
-			if wide := p.Addr().Is4() && p.Bits() < 16 || p.Addr().Is6() && p.Bits() < 32; wide {
-				bad("$.trusted_relays", "%v is too wide for relays of your own: name their addresses", p)
-			}
-		}
-	}
-	for i, s := range c.DNS.Servers {
-		if _, err := netip.ParseAddrPort(dnsAddress(s)); err != nil {
-			bad(fmt.Sprintf("$.dns.servers[%d]", i), "%q is no ADDRESS or ADDRESS:PORT", s)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// doubtfulName says what is odd about our own name; "" when nothing is.
-func (c *Config) doubtfulName() string {
-	if strings.Contains(c.Hostname, ".") {
-		return ""
-	}
-	return fmt.Sprintf("our name is %q, which is no full one: set hostname to the name in your MX record (hostname: mx.example.org); greeting and headers show it", c.Hostname)
-}
-
-func (u *UpstreamConfig) validate(path string, bad func(string, string, ...any), oneOf func(string, string, ...string)) {
-	if len(u.Servers) == 0 {
-		bad(path, "no internal server: say where clean mail goes (upstream: {servers: [\"10.0.0.2:25\"]}, or --upstream HOST:PORT)")
-	}
-	for i, s := range u.Servers {
-		if host, port, err := net.SplitHostPort(s); err != nil || host == "" || port == "" {
-			bad(fmt.Sprintf("%s.servers[%d]", path, i), "%q is no HOST:PORT", s)
-		}
-	}
-	oneOf(path+".tls", u.TLS, "require", "opportunistic", "none")
-}
-
-func checkClamd(a string) error {
-	switch network, rest, _ := strings.Cut(a, ":"); network {
-	case "unix":
-		if rest != "" {
-			return nil
-		}
-	case "tcp":
-		if _, _, err := net.SplitHostPort(rest); err == nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("%q is neither unix:PATH nor tcp:HOST:PORT", a)
-}
-
-// prefixes reads addresses and networks.
-func prefixes(list []string) ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for _, s := range list {
-		if a, err := netip.ParseAddr(s); err == nil {
-			out = append(out, netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
-			continue
-		}
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return nil, fmt.Errorf("%q is no address or network", s)
-		}
-		out = append(out, p.Masked())
-	}
-	return out, nil
-}
-
-// dnsAddress adds port 53 where none is given.
-func dnsAddress(s string) string {
-	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return netip.AddrPortFrom(a, 53).String()
-	}
-	return s
 }

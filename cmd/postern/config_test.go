@@ -28,6 +28,15 @@ func TestConfigErrors(t *testing.T) {
 		{"bad upstream", "domains: [a.example]\nupstream:\n  servers: ['a:25', mx.example]\n", `c.yaml:3:21: "mx.example" is no HOST:PORT`},
 		{"bad tls mode", "domains: [a.example]\nupstream:\n  servers: ['a:25']\n  tls: maybe\n", `c.yaml:4:8: "maybe" is none of: require`},
 		{"wide trust", "domains: [a.example]\ntrusted_relays: [40.0.0.0/8]\nupstream: {servers: ['a:25']}\n", "too wide"},
+		{"nowhere to listen", "listen: []\n", "c.yaml:1:9: no address to take mail on"},
+		{"bad port", "listen: ['127.0.0.1:99999']\n", `c.yaml:1:10: "127.0.0.1:99999" is no HOST:PORT`},
+		{"bad admin", "admin: localhost\n", `c.yaml:1:8: "localhost" is no HOST:PORT`},
+		{"negative limit", "limits: {hops: -1}\n", "c.yaml:1:16: -1 is no limit"},
+		{"kept for no time", "journal: {keep: 0d}\n", "c.yaml:1:17: nothing would be kept"},
+		{"no connections", "upstream: {servers: ['a:25'], max_idle: 0}\n", "0 is no number of connections"},
+		{"route of a stranger", "domains: [a.example, .b.example]\nroutes:\n- domains: [x.b.example, .b.example, b.example, c.example]\n  servers: ['a:25']\n",
+			"c.yaml:3:49: c.example is not in domains"},
+		{"everybody is a proxy", "proxies: ['0.0.0.0/0']\n", "everybody"},
 		{"bad domain", "domains: [a..example]\nupstream: {servers: ['a:25']}\n", "not a domain: a..example"},
 	}
 	for _, tt := range tests {
@@ -47,7 +56,7 @@ func TestConfigErrors(t *testing.T) {
 
 func TestConfigValues(t *testing.T) {
 	c := defaultConfig()
-	err := c.parse("/etc/postern/c.yaml", []byte("domains: [a.example]\ndata: d\nquarantine: {keep: 7d, max_size: 2GiB}\nroutes:\n- domains: [b.example]\n  servers: ['b:25']\n  tls_ca: ca.pem\nupstream: {servers: ['a:25']}\n"))
+	err := c.parse("/etc/postern/c.yaml", []byte("domains: [a.example, b.example]\ndata: d\nquarantine: {keep: 7d, max_size: 2GiB}\nroutes:\n- domains: [b.example]\n  servers: ['b:25']\n  tls_ca: ca.pem\nupstream: {servers: ['a:25']}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +112,7 @@ func TestExampleFile(t *testing.T) {
 			t.Errorf("the example does not show the setting %q", name)
 		}
 	}
-	all.Hostname = "mx.example.org"
+	all.Hostname, all.Domains = "mx.example.org", append(all.Domains, "branch.example.org")
 	if err := all.validate(); err != nil {
 		t.Error(err)
 	}

@@ -307,20 +307,20 @@ func (c *crash) audit(s *site, took time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, q, j, err := openStores(t.Context(), cfg, slog.New(slog.DiscardHandler), true)
+	st, err := openStores(t.Context(), cfg, slog.New(slog.DiscardHandler), true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := errors.Join(j.Close(), q.Close(), db.Close()); err != nil {
+		if err := st.close(); err != nil {
 			t.Error(err)
 		}
 	}()
-	if r, err := q.Sweep(t.Context(), 0); err != nil || r.Kept.Count+r.Missing.Count+r.Perhaps.Count+r.Voided.Count+r.Leftover.Count > 0 {
+	if r, err := st.quarantine.Sweep(t.Context(), 0); err != nil || r.Kept.Count+r.Missing.Count+r.Perhaps.Count+r.Voided.Count+r.Leftover.Count > 0 {
 		t.Errorf("after a graceful stop a sweep finds %+v, %v", r, err)
 	}
-	kept, items := c.kept(q)
-	lines := c.discarded(j)
+	kept, items := c.kept(st.quarantine)
+	lines := c.discarded(st.journal)
 
 	sum := map[string]int{}
 	for _, s := range c.ledger {

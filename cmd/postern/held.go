@@ -7,18 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"log/slog"
-	"os"
-	"os/user"
 	"slices"
 	"strings"
 	"time"
 
-	"postern/journal"
 	"postern/mail"
 	"postern/quarantine"
-	"postern/store"
 )
 
 // heldCmd works on the store directly, also while the gateway runs.
@@ -33,47 +27,6 @@ type heldCmd struct {
 // Help is shown by --help.
 func (heldCmd) Help() string {
 	return "Example:\n  postern held list\n  postern held show ID\n  postern held release ID"
-}
-
-// storeFlags say where the store is.
-type storeFlags struct {
-	Config string `short:"c" help:"Configuration file (default: ${default_file} when it exists)." placeholder:"FILE" type:"path"`
-	Data   string `help:"Data folder of the gateway (default: what the configuration says)." placeholder:"DIR"`
-}
-
-// open opens the stores as the owner of the data folder. Call the returned function at the end.
-func (f *storeFlags) open(ctx context.Context) (*Config, *quarantine.Store, *journal.Store, func(), error) {
-	s := settings{Config: f.Config, Data: f.Data}
-	cfg, err := s.read()
-	if err != nil {
-		return nil, nil, nil, nil, err
-	}
-	if _, err := os.Stat(cfg.Data); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = errors.New("it is not there")
-		}
-		return nil, nil, nil, nil, fmt.Errorf("data folder %s: %w: name the gateway's with -c FILE or --data DIR", cfg.Data, err)
-	}
-	if err := store.AsOwner(cfg.Data); err != nil {
-		return nil, nil, nil, nil, err
-	}
-	db, q, j, err := openStores(ctx, cfg, slog.New(slog.DiscardHandler), false)
-	end := func() {
-		if j != nil {
-			_ = j.Close()
-		}
-		if q != nil {
-			_ = q.Close()
-		}
-		if db != nil {
-			_ = db.Close()
-		}
-	}
-	if err != nil {
-		end()
-		return nil, nil, nil, nil, err
-	}
-	return cfg, q, j, end, nil
 }
 
 // What can be asked for, as the help shows it.
@@ -94,17 +47,6 @@ func oneOf(flag, value, list string) error {
 		msg += fmt.Sprintf("; did you mean %s?", near)
 	}
 	return &usageError{msg}
-}
-
-// whoami is who acts: the user behind sudo, else the user.
-func whoami() string {
-	if s := os.Getenv("SUDO_USER"); s != "" {
-		return s
-	}
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return fmt.Sprintf("uid %d", os.Getuid())
 }
 
 type heldListCmd struct {
@@ -132,17 +74,17 @@ func (c *heldListCmd) Run(out output) error {
 		return err
 	}
 	ctx := context.Background()
-	_, q, _, end, err := c.open(ctx)
+	a, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer a.close()
 	query := quarantine.Query{State: quarantine.State(c.State), Class: c.Class, Rule: c.Rule, Recipient: c.Recipient, Sender: c.Sender,
 		Text: c.Text, Limit: c.Limit, Cursor: c.Cursor}
 	if c.Since > 0 {
 		query.Since = time.Now().Add(-time.Duration(c.Since))
 	}
-	items, next, err := q.List(ctx, query)
+	items, next, err := a.quarantine.List(ctx, query)
 	if err != nil {
 		return err
 	}
@@ -206,12 +148,12 @@ func (heldShowCmd) Help() string {
 // Run shows one.
 func (c *heldShowCmd) Run(out output) error {
 	ctx := context.Background()
-	_, q, _, end, err := c.open(ctx)
+	a, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
-	it, err := q.Get(ctx, c.ID)
+	defer a.close()
+	it, err := a.quarantine.Get(ctx, c.ID)
 	if err != nil {
 		return notFound(c.ID, err)
 	}
@@ -266,12 +208,12 @@ func (heldRawCmd) Help() string {
 // Run prints it.
 func (c *heldRawCmd) Run(out output) error {
 	ctx := context.Background()
-	_, q, _, end, err := c.open(ctx)
+	a, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
-	r, err := q.Content(ctx, c.ID)
+	defer a.close()
+	r, err := a.quarantine.Content(ctx, c.ID)
 	if err != nil {
 		return notFound(c.ID, err)
 	}
@@ -295,18 +237,18 @@ func (heldDeleteCmd) Help() string {
 // Run deletes.
 func (c *heldDeleteCmd) Run(out output) error {
 	ctx := context.Background()
-	_, q, _, end, err := c.open(ctx)
+	a, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer a.close()
 	to, err := addresses(c.To)
 	if err != nil {
 		return err
 	}
 	failed := false
 	for _, id := range c.IDs {
-		err := q.Delete(ctx, id, whoami(), to...)
+		err := a.quarantine.Delete(ctx, id, a.by, to...)
 		failed = report(out, c.JSON, id, "deleted", notFound(id, err)) || failed
 	}
 	if failed {

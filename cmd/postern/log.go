@@ -65,17 +65,17 @@ func (c *logSearchCmd) Run(out output) error {
 		return err
 	}
 	ctx := context.Background()
-	_, _, j, end, err := c.open(ctx)
+	a, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer a.close()
 	q := journal.Query{ID: c.ID, MessageID: c.MessageID, Sender: c.Sender, Recipient: c.Recipient, Subject: c.Subject, Text: c.Text,
 		Result: c.Result, Rule: c.Rule, Class: c.Class, Client: c.Client, Reply: c.Reply, Limit: c.Limit, Cursor: c.Cursor}
 	if c.Since > 0 {
 		q.Since = time.Now().Add(-time.Duration(c.Since))
 	}
-	entries, next, err := j.Search(ctx, q)
+	entries, next, err := a.journal.Search(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -135,12 +135,12 @@ func (logShowCmd) Help() string {
 // Run shows one.
 func (c *logShowCmd) Run(out output) error {
 	ctx := context.Background()
-	_, _, j, end, err := c.open(ctx)
+	a, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
-	e, err := j.Get(ctx, c.ID)
+	defer a.close()
+	e, err := a.journal.Get(ctx, c.ID)
 	if errors.Is(err, journal.ErrNotFound) {
 		return fmt.Errorf("the journal has no entry %s: postern log search shows what there is", c.ID)
 	}

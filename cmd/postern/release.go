@@ -33,11 +33,12 @@ func (heldReleaseCmd) Help() string {
 // Run releases.
 func (c *heldReleaseCmd) Run(out output) error {
 	ctx := context.Background()
-	cfg, q, _, end, err := c.open(ctx)
+	a, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer a.close()
+	cfg := a.cfg
 	if len(c.Upstream) > 0 {
 		cfg.Upstream.Servers = c.Upstream
 	}
@@ -66,7 +67,7 @@ func (c *heldReleaseCmd) Run(out output) error {
 			return &usageError{fmt.Sprintf("%s is in none of the domains that mail is taken for", a)}
 		}
 	}
-	r := releaser{quarantine: q, gateway: gcfg, sender: &gateway.Releaser{Upstream: upstream}, by: whoami(), again: c.Again}
+	r := releaser{quarantine: a.quarantine, gateway: gcfg, sender: &gateway.Releaser{Upstream: upstream}, by: a.by, again: c.Again}
 	failed := false
 	for _, id := range c.IDs {
 		said, err := r.release(ctx, id, to)

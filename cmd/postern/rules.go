@@ -57,10 +57,10 @@ func (rulesBuiltinCmd) Run(out output) error {
 }
 
 // printRules shows each rule with what it needs and the earliest reply it can give.
-func printRules(w io.Writer, list []rules.RuleInfo, earliest func(rules.RuleInfo) string) error {
+func printRules(w io.Writer, list []rules.RuleInfo, earliest []string) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "RULE\tDOES\tCLASS\tNEEDS\tEARLIEST REPLY\tFILE")
-	for _, r := range list {
+	for i, r := range list {
 		does := r.Do.String()
 		if r.Do == rules.None {
 			does = fmt.Sprintf("score %+g", r.Score)
@@ -72,7 +72,7 @@ func printRules(w io.Writer, list []rules.RuleInfo, earliest func(rules.RuleInfo
 		for _, name := range r.Off {
 			needs = append(needs, name+" (off)")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s:%d\n", r.Name, does, r.Class, strings.Join(needs, " "), earliest(r), filepath.Base(r.File), r.Line)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s:%d\n", r.Name, does, r.Class, strings.Join(needs, " "), earliest[i], filepath.Base(r.File), r.Line)
 	}
 	return t.Flush()
 }
