@@ -93,16 +93,6 @@ func NewPolicy(r decider, fs []filters.Filter) (*Policy, error) {
 // Version names the rules, for the journal.
 func (p *Policy) Version() string { return p.version }
 
-// Off lists what rules name though it is not configured.
-func (p *Policy) Off() []string {
-	var names []string
-	for name := range p.off {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 // Filters lists the names of the filters that this policy runs.
 func (p *Policy) Filters() []string { return slices.Clone(p.names) }
 

@@ -352,3 +352,16 @@ func TestDemoOnce(t *testing.T) {
 		}
 	}
 }
+
+// Without a clamd the rules that name it are skipped: the log and /health say so, and it is no fault.
+func TestWithoutClamdThatIsTold(t *testing.T) {
+	t.Parallel()
+	g := newSite(t, newSink(t, nil).addr, "").serve(t)
+	g.healthy(t, "")
+	if _, body := g.get(t, "/health"); !strings.Contains(body, `"off":["clamav"]`) {
+		t.Errorf("health: %s", body)
+	}
+	if log := g.log.String(); !strings.Contains(log, "rules name filters that are not configured") {
+		t.Errorf("the log does not say it:\n%s", log)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"postern/filters"
@@ -27,13 +28,23 @@ func (p *program) loadPolicy() error {
 	if err != nil {
 		return err
 	}
-	p.policy.off, p.policy.rules = policy.Off(), compiled
+	p.policy.off, p.policy.rules = offFilters(compiled), compiled
 	p.gateway.SetPolicy(policy)
 	p.log.Info("policy in force", "version", policy.Version(), "rules", len(compiled.Rules()), "filters", policy.Filters())
 	if len(p.policy.off) > 0 {
-		p.log.Warn("rules name filters that are not configured: they are skipped", "filters", p.policy.off)
+		p.log.Warn("rules name filters that are not configured, and are skipped (clamav: give clamav.addresses or --clamd)", "filters", p.policy.off)
 	}
 	return nil
+}
+
+// offFilters lists the filters that rules name though they are not configured.
+func offFilters(p *rules.Policy) []string {
+	var names []string
+	for _, r := range p.Rules() {
+		names = append(names, r.Off...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // newPolicy compiles the rule files and joins them with the filters they need.
