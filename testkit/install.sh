@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that the tests of real parts need, when their programs are
-# missing: ClamAV's scanner, Postfix, swaks with TLS. Nothing else on the machine is changed:
-# daemons that come along are neither configured nor used; the tests start private instances.
+# missing: ClamAV's scanner, Postfix, swaks with TLS, strace. Nothing else on the machine is
+# changed: daemons that come along are neither configured nor used; the tests start private
+# instances.
 set -eu
 want=
 add() { # PROGRAM PACKAGE
@@ -10,6 +11,7 @@ add() { # PROGRAM PACKAGE
 add clamd clamav-daemon
 add postfix postfix
 add swaks swaks
+add strace strace
 perl -MNet::SSLeay -e 1 >/dev/null 2>&1 || want="$want libnet-ssleay-perl" # swaks needs it for STARTTLS
 [ -n "$want" ] || exit 0
 command="apt-get update && apt-get install --no-install-recommends$want"
