@@ -108,7 +108,7 @@ func isASCII(s string) bool {
 // without blanks around them, as lenient readers do. Blanks between two of them vanish. Bytes
 // of adjacent words in one charset are joined before they are converted.
 func decodeWords(s string) string {
-	if strings.Index(s, "=?") < 0 {
+	if !strings.Contains(s, "=?") {
 		return validUTF8(s)
 	}
 	var out strings.Builder

@@ -176,8 +176,10 @@ func testDMARC(t *testing.T, dir string) {
 	d.compare(t, "dmarc")
 }
 
-func TestCorpusDMARC(t *testing.T)        { testDMARC(t, sharedCorpus(t, "dmarc")) }
-func TestCorpusDMARCSamples(t *testing.T) { testDMARC(t, filepath.Join(testkit.Root(t), "testdata", "corpora", "dmarc")) }
+func TestCorpusDMARC(t *testing.T) { testDMARC(t, sharedCorpus(t, "dmarc")) }
+func TestCorpusDMARCSamples(t *testing.T) {
+	testDMARC(t, filepath.Join(testkit.Root(t), "testdata", "corpora", "dmarc"))
+}
 
 func TestCorpusSPF(t *testing.T) {
 	var m struct {
