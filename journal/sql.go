@@ -31,70 +31,23 @@ type Query struct {
 	Cursor    string    // what Search returned for the page before
 }
 
-const maxPage = 500
-
-// where builds the condition. Values are parameters, never text of the statement.
-type where struct {
-	terms []string
-	args  []any
-}
-
-func (w *where) add(term string, args ...any) {
-	w.terms = append(w.terms, term)
-	w.args = append(w.args, args...)
-}
-
-// equal adds a condition for a value that is given.
-func (w *where) equal(term, value string) {
-	if value != "" {
-		w.add(term, value)
-	}
-}
-
-func (w *where) String() string { return strings.Join(append(w.terms, "TRUE"), " AND ") }
-
-func (q *Query) where() *where {
-	w := &where{}
+func (q *Query) where() *store.Where {
+	w := &store.Where{}
 	if q.ID != "" {
-		w.add("id IN (?, ?)", q.ID, transaction(q.ID))
+		w.Add("id IN (?, ?)", q.ID, transaction(q.ID))
 	}
-	w.equal("message_id = ?", q.MessageID)
-	w.equal("result = ?", q.Result)
-	w.equal("EXISTS (SELECT 1 FROM outcomes WHERE entry = seq AND rule = ?)", q.Rule)
-	w.equal("EXISTS (SELECT 1 FROM outcomes WHERE entry = seq AND class = ?)", q.Class)
-	w.equal("client = ?", q.Client)
-	w.equal("instr(replies, ?) > 0", strings.ToLower(q.Reply))
-	w.equal("instr(substr(words, 1, instr(words, char(10))), ?) > 0", strings.ToLower(q.Subject))
-	for _, word := range strings.Fields(strings.ToLower(q.Text)) {
-		w.add("instr(words, ?) > 0", word)
-	}
-	w.address(strings.ToLower(q.Sender), "sender", "sender_domain", "")
-	w.address(strings.ToLower(q.Recipient), "rcpt", "domain", "seq IN (SELECT entry FROM outcomes WHERE ")
-	if !q.Since.IsZero() {
-		w.add("seq >= ?", q.Since.UnixMicro())
-	}
-	if !q.Until.IsZero() {
-		w.add("seq < ?", q.Until.UnixMicro())
-	}
+	w.Equal("message_id = ?", q.MessageID)
+	w.Equal("result = ?", q.Result)
+	w.Equal("EXISTS (SELECT 1 FROM outcomes WHERE entry = seq AND rule = ?)", q.Rule)
+	w.Equal("EXISTS (SELECT 1 FROM outcomes WHERE entry = seq AND class = ?)", q.Class)
+	w.Equal("client = ?", q.Client)
+	w.Equal("instr(replies, ?) > 0", strings.ToLower(q.Reply))
+	w.Subject(q.Subject)
+	w.Text(q.Text)
+	w.Address(q.Sender, "sender", "sender_domain", "")
+	w.Address(q.Recipient, "rcpt", "domain", "seq IN (SELECT entry FROM outcomes WHERE ")
+	w.Between("seq", q.Since, q.Until)
 	return w
-}
-
-func (w *where) address(s, whole, domain, in string) {
-	end := ""
-	if in != "" {
-		end = ")"
-	}
-	switch {
-	case s == "":
-	case s == "<>":
-		w.add(in + whole + " = ''" + end)
-	case s[0] == '@':
-		w.add(in+domain+" = ?"+end, s[1:])
-	case strings.Contains(s, "@"):
-		w.add(in+whole+" = ?"+end, s)
-	default:
-		w.add(in+"instr("+whole+", ?) > 0"+end, s)
-	}
 }
 
 // Search returns a page of entries, newest first, and the cursor of the next one ("" at the
@@ -106,18 +59,14 @@ func (s *Store) Search(ctx context.Context, q Query) (entries []*Entry, next str
 		if err != nil {
 			return nil, "", fmt.Errorf("search journal: bad cursor %q", q.Cursor)
 		}
-		w.add("seq < ?", seq)
+		w.Add("seq < ?", seq)
 	}
-	limit := q.Limit
-	if limit <= 0 {
-		limit = 50
-	}
-	limit = min(limit, maxPage)
+	limit := store.Page(q.Limit)
 	if err := s.settle(ctx); err != nil {
 		return nil, "", fmt.Errorf("search journal: %w", err)
 	}
 	rows, err := s.o.DB.Reader().QueryContext(ctx, "SELECT seq, detail FROM entries WHERE "+w.String()+
-		" ORDER BY seq DESC LIMIT ?", append(w.args, limit+1)...)
+		" ORDER BY seq DESC LIMIT ?", append(w.Args, limit+1)...)
 	if err != nil {
 		return nil, "", fmt.Errorf("search journal: %w", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"postern/store"
 )
 
 // Any is Query's word for every state that people see: all but Held.
@@ -27,83 +29,25 @@ type Query struct {
 	Cursor    string    // what List returned for the page before
 }
 
-const maxPage = 500
-
-// where builds the condition. Values are parameters, never text of the statement.
-type where struct {
-	terms []string
-	args  []any
-}
-
-func (w *where) add(term string, args ...any) {
-	w.terms = append(w.terms, term)
-	w.args = append(w.args, args...)
-}
-
-func (w *where) String() string { return strings.Join(w.terms, " AND ") }
-
-func (q *Query) where() *where {
-	w := &where{}
+func (q *Query) where() *store.Where {
+	w := &store.Where{}
 	switch q.State {
 	case "":
-		w.add("state IN (?, ?)", Kept, Releasing)
+		w.Add("state IN (?, ?)", Kept, Releasing)
 	case Any:
-		w.add("state <> ?", Held)
+		w.Add("state <> ?", Held)
 	default:
-		w.add("state = ?", q.State)
+		w.Add("state = ?", q.State)
 	}
-	if q.Class != "" {
-		w.add("EXISTS (SELECT 1 FROM copies WHERE item = id AND class = ?)", q.Class)
-	}
-	if q.Rule != "" {
-		w.add("EXISTS (SELECT 1 FROM copies WHERE item = id AND rule = ?)", q.Rule)
-	}
-	w.recipient(strings.ToLower(q.Recipient))
-	w.sender(strings.ToLower(q.Sender))
-	if q.Subject != "" {
-		// The first of the lines; SQLite's lower knows ASCII only.
-		w.add("instr(substr(words, 1, instr(words, char(10))), ?) > 0", strings.ToLower(q.Subject))
-	}
-	for _, word := range strings.Fields(strings.ToLower(q.Text)) {
-		w.add("instr(words, ?) > 0", word)
-	}
-	if q.SHA256 != "" {
-		w.add("sha256 = ?", strings.ToLower(q.SHA256))
-	}
-	if !q.Since.IsZero() {
-		w.add("received >= ?", micro(q.Since))
-	}
-	if !q.Until.IsZero() {
-		w.add("received < ?", micro(q.Until))
-	}
+	w.Equal("EXISTS (SELECT 1 FROM copies WHERE item = id AND class = ?)", q.Class)
+	w.Equal("EXISTS (SELECT 1 FROM copies WHERE item = id AND rule = ?)", q.Rule)
+	w.Address(q.Recipient, "rcpt", "domain", "id IN (SELECT item FROM copies WHERE ")
+	w.Address(q.Sender, "sender", "sender_domain", "")
+	w.Subject(q.Subject)
+	w.Text(q.Text)
+	w.Equal("sha256 = ?", strings.ToLower(q.SHA256))
+	w.Between("received", q.Since, q.Until)
 	return w
-}
-
-func (w *where) recipient(s string) {
-	const in = "id IN (SELECT item FROM copies WHERE "
-	switch {
-	case s == "":
-	case s[0] == '@':
-		w.add(in+"domain = ?)", s[1:])
-	case strings.Contains(s, "@"):
-		w.add(in+"rcpt = ?)", s)
-	default:
-		w.add(in+"instr(rcpt, ?) > 0)", s)
-	}
-}
-
-func (w *where) sender(s string) {
-	switch {
-	case s == "":
-	case s == "<>":
-		w.add("sender = ''")
-	case s[0] == '@':
-		w.add("sender_domain = ?", s[1:])
-	case strings.Contains(s, "@"):
-		w.add("sender = ?", s)
-	default:
-		w.add("instr(sender, ?) > 0", s)
-	}
 }
 
 // List returns a page of items, newest first, and the cursor of the next one ("" at the
@@ -116,13 +60,9 @@ func (s *Store) List(ctx context.Context, q Query) (items []*Item, next string, 
 		if !ok || err != nil {
 			return nil, "", fmt.Errorf("list quarantine: bad cursor %q", q.Cursor)
 		}
-		w.add("(received, id) < (?, ?)", n, id)
+		w.Add("(received, id) < (?, ?)", n, id)
 	}
-	limit := q.Limit
-	if limit <= 0 {
-		limit = 50
-	}
-	limit = min(limit, maxPage)
+	limit := store.Page(q.Limit)
 	items, err = s.index.list(ctx, w, limit+1)
 	if err != nil {
 		return nil, "", fmt.Errorf("list quarantine: %w", err)
@@ -141,16 +81,16 @@ func (s *Store) List(ctx context.Context, q Query) (items []*Item, next string, 
 // Count tells how many items a query picks; Limit and Cursor do not matter.
 func (s *Store) Count(ctx context.Context, q Query) (n int, err error) {
 	w := q.where()
-	err = s.o.DB.Reader().QueryRowContext(ctx, "SELECT count(*) FROM items WHERE "+w.String(), w.args...).Scan(&n)
+	err = s.o.DB.Reader().QueryRowContext(ctx, "SELECT count(*) FROM items WHERE "+w.String(), w.Args...).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count quarantine: %w", err)
 	}
 	return n, nil
 }
 
-func (x index) list(ctx context.Context, w *where, limit int) ([]*Item, error) {
+func (x index) list(ctx context.Context, w *store.Where, limit int) ([]*Item, error) {
 	rows, err := x.db.Reader().QueryContext(ctx, "SELECT "+columns+" FROM items WHERE "+w.String()+
-		" ORDER BY received DESC, id DESC LIMIT ?", append(w.args, limit)...)
+		" ORDER BY received DESC, id DESC LIMIT ?", append(w.Args, limit)...)
 	if err != nil {
 		return nil, err
 	}
