@@ -109,7 +109,7 @@ const (
 
 // content gathers what the message contains, while it arrives.
 func content() Filter {
-	return Filter{Name: "content", Stage: mail.Data, Facts: ContentFacts{}, OnFail: Unknown,
+	return Filter{Name: "content", Stage: mail.Data, Facts: ContentFacts{}, OnFail: Unknown, Inline: true,
 		Gather: func(ctx context.Context, in *Input) (any, error) {
 			f, err := readContent(ctx, in)
 			if err != nil {

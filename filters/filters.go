@@ -27,7 +27,7 @@ type Filter struct {
 	Facts   any        // zero value of what Gather returns: the vocabulary and its types
 	OnFail  Fail
 	Lazy    bool          // start when a decision names it, not at its stage: for what costs much (clamav)
-	Inline  bool          // pure and quick, waits for nothing but the end of the upload: runs in Start itself when that is there
+	Inline  bool          // pure, waits for nothing but the end of the upload: runs in Start itself when that is there
 	Relayed bool          // judges the client's address: behind a trusted relay it runs at mail.Data, on the address that the relay recorded
 	Timeout time.Duration // for Data filters it counts from the end of the upload; 0 means none (pure computation)
 	Gather  func(ctx context.Context, in *Input) (facts any, err error)

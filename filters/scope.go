@@ -70,14 +70,21 @@ func (s *Scope) Start(ctx context.Context, fs []Filter, in Input) {
 		begun = append(begun, r)
 	}
 	in.Recipients = slices.Clip(in.Recipients)
+	in.scope = s
 	s.wg.Add(len(begun))
+	there := in.Body == nil || in.Body.Complete()
 	for _, r := range begun {
-		own := in
-		own.scope, own.after = s, r.filter.After
-		if r.filter.Inline && (own.Body == nil || own.Body.Complete()) {
-			s.gather(ctx, r, &own)
-		} else {
+		if !r.filter.Inline || !there {
+			own := in
+			own.after = r.filter.After
 			go s.gather(ctx, r, &own)
+		}
+	}
+	for _, r := range begun { // behind the others, which work meanwhile
+		if r.filter.Inline && there {
+			own := in
+			own.after = r.filter.After
+			s.gather(ctx, r, &own)
 		}
 	}
 }
