@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -43,6 +44,9 @@ func (c *serveCmd) Run(out output) error {
 		return fmt.Errorf("the configuration does not hold:\n%w", err)
 	}
 	log := newLog(cfg, out.err)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	if doubt := cfg.doubtfulName(); doubt != "" {
 		log.Warn(doubt)
 	}
@@ -72,6 +76,11 @@ func (c *serveCmd) Run(out output) error {
 	}()
 	return p.serve(ctx, listeners)
 }
+
+// gcPercent lets the heap grow further than Go's 100 between two collections: what is live is
+// small, since bodies lie in pooled blocks within limits.memory, and what messages leave behind
+// is collected the cheaper the more of it there is at once.
+const gcPercent = 300
 
 func newLog(cfg *Config, w io.Writer) *slog.Logger {
 	var level slog.Level
