@@ -30,7 +30,7 @@ crash: ## kill -9 at N random instants under load; nothing answered 250 may be m
 	$(GO) test ./cmd/postern -run TestCrash -count=1 -v -timeout 60m -crash.kills=$(N)
 
 bench: ## benchmarks of the parts, then the whole gateway beside a bare pass-through
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) test -run '^$$' -bench . -benchtime 100ms -benchmem -timeout 15m ./...
 	$(GO) run ./bench
 
 rules: ## write docs/rules.md from the vocabulary

@@ -47,7 +47,8 @@ type plain Entry
 
 type stored struct {
 	*plain
-	Reply storedReply `json:"reply"`
+	Reply    storedReply `json:"reply"`
+	Outcomes []Outcome   `json:"outcomes,omitempty"`
 }
 
 type storedReply struct {
@@ -58,13 +59,17 @@ type storedReply struct {
 
 func (x *encoder) row(e *Entry) (row, error) {
 	p := plain(*e)
-	p.Facts = nil // these are JSON already: not to be parsed and copied once more
+	p.Facts = nil
 	x.detail.Reset()
-	if err := json.NewEncoder(&x.detail).Encode(stored{&p, storedReply{e.Reply.Code, e.Reply.Enhanced, e.Reply.Text}}); err != nil {
+	if err := x.json(stored{plain: &p, Reply: storedReply{e.Reply.Code, e.Reply.Enhanced, e.Reply.Text}}); err != nil {
 		return row{}, fmt.Errorf("record %s: %w", e.ID, err)
 	}
-	x.detail.Truncate(x.detail.Len() - len("\n")) // Encode ends a line
+	// What is JSON already is put in as it is, not parsed and copied once more.
+	if err := x.outcomes(e.Outcomes); err != nil {
+		return row{}, fmt.Errorf("record %s: %w", e.ID, err)
+	}
 	x.facts(e.Facts)
+	x.detail.WriteByte('}')
 	detail := x.pack()
 	if x.detail.Cap() > maxKept {
 		x.detail, x.packed = bytes.Buffer{}, nil
@@ -73,13 +78,45 @@ func (x *encoder) row(e *Entry) (row, error) {
 		replies: x.replies(e), words: x.text(e), detail: detail}, nil
 }
 
-// facts puts the facts before the closing brace.
+// json writes an object but for its closing brace.
+func (x *encoder) json(object any) error {
+	if err := json.NewEncoder(&x.detail).Encode(object); err != nil {
+		return err
+	}
+	x.detail.Truncate(x.detail.Len() - len("}\n"))
+	return nil
+}
+
+func (x *encoder) outcomes(list []Outcome) error {
+	b := &x.detail
+	b.WriteString(`,"outcomes":[`)
+	for i, o := range list {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		walk := o.Rules
+		o.Rules = nil
+		if len(walk) > 0 && !json.Valid(walk) {
+			return errors.New("the rules of an outcome are no JSON")
+		}
+		if err := x.json(&o); err != nil {
+			return err
+		}
+		if len(walk) > 0 {
+			b.WriteString(`,"rules":`)
+			b.Write(walk)
+		}
+		b.WriteByte('}')
+	}
+	b.WriteByte(']')
+	return nil
+}
+
 func (x *encoder) facts(facts map[string]json.RawMessage) {
 	if len(facts) == 0 {
 		return
 	}
 	b := &x.detail
-	b.Truncate(b.Len() - len("}"))
 	b.WriteString(`,"facts":{`)
 	for i, name := range slices.Sorted(maps.Keys(facts)) {
 		if i > 0 {
@@ -94,7 +131,7 @@ func (x *encoder) facts(facts map[string]json.RawMessage) {
 			b.WriteString("null")
 		}
 	}
-	b.WriteString("}}")
+	b.WriteByte('}')
 }
 
 // pack copies the detail, compressed when it is long. S2 takes a fifth of the time of the fastest
@@ -231,6 +268,7 @@ func decode(detail []byte) (*Entry, error) {
 		return nil, err
 	}
 	e := Entry(*st.plain)
+	e.Outcomes = st.Outcomes
 	e.Reply = mail.Reply{Code: st.Reply.Code, Enhanced: st.Reply.Enhanced, Text: st.Reply.Text}
 	return &e, nil
 }
