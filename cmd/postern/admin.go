@@ -142,7 +142,7 @@ func (p *program) startAdmin() (*adminServer, error) {
 	}
 	l, err := net.Listen("tcp", p.cfg.Admin)
 	if err != nil {
-		return nil, fmt.Errorf("admin: %w", err)
+		return nil, fmt.Errorf("health and metrics: %w (another address: admin or --admin; \"\" for none)", err)
 	}
 	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
 		p.log.Warn("health and metrics are not on the loopback address: everybody who reaches it can read them", "admin", l.Addr().String())

@@ -68,7 +68,7 @@ func (c *demoCmd) Run(out output) error {
 		return nil
 	}
 	fmt.Fprintf(out.out, `
-The gateway goes on until you press Ctrl-C. In another terminal:
+The gateway goes on until you press Ctrl-C. In another terminal (go build ./cmd/postern makes the program):
   postern held list --data %[1]s
   postern held release --data %[1]s --upstream %[2]s --domain example.org ID
   postern log show --data %[1]s ID

@@ -29,6 +29,9 @@ func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bo
 	s := &stores{}
 	var err error
 	if s.db, err = store.Open(ctx, cfg.Data, store.Options{Exclusive: exclusive}); err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w (the user that runs the gateway has to own it)", err)
+		}
 		return nil, fmt.Errorf("data folder %s: %w", cfg.Data, err)
 	}
 	if s.quarantine, err = quarantine.Open(ctx, quarantine.Options{DB: s.db, Retention: time.Duration(cfg.Quarantine.Keep), MaxBytes: int64(cfg.Quarantine.MaxSize), Log: log}); err != nil {
@@ -97,6 +100,9 @@ func noStore(dir string) string {
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return "no gateway has run on it"
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return "this user may not read it (use sudo)"
 	}
 	if err != nil {
 		return err.Error()
