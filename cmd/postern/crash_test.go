@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -16,9 +13,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"postern/journal"
-	"postern/quarantine"
 )
 
 var crashKills = flag.Int("crash.kills", 5, "how often TestCrash kills the gateway")
@@ -229,6 +223,8 @@ func (s *sending) attempt(x *speaker) error {
 		if s.held == reply {
 			s.held = ""
 		}
+	case err == nil && strings.HasPrefix(reply, "421 "):
+		return errors.New(reply)
 	case err == nil:
 		s.refused = reply
 	}
@@ -241,10 +237,50 @@ func (s *sending) attempt(x *speaker) error {
 // process; and of what was refused nothing is kept.
 func TestCrash(t *testing.T) {
 	t.Parallel()
+	c := newCrash(t)
+	sum := c.run(*crashKills, func(n int, g *running) {
+		if n%8 == 7 { // while it starts and sweeps
+			pause(t.Context(), rand.N(60*time.Millisecond))
+		} else {
+			g.ready(t)
+			c.door.set(g.addr)
+			pause(t.Context(), rand.N(500*time.Millisecond))
+		}
+		g.kill(t)
+	})
+	t.Logf("crash: %d kills, %v", *crashKills, sum)
+}
+
+// D-15: stopped gracefully under load, again and again, it loses no reply; so nothing is there
+// twice, and nothing is in doubt.
+func TestD15_RestartsUnderLoad(t *testing.T) {
+	t.Parallel()
+	c := newCrash(t)
+	sum := c.run(5, func(_ int, g *running) {
+		g.ready(t)
+		c.door.set(g.addr)
+		pause(t.Context(), 100*time.Millisecond+rand.N(300*time.Millisecond))
+		if err := g.stop(t); err != nil {
+			t.Errorf("ended with %v\n%s", err, g.log)
+		}
+	})
+	if sum.unanswered+sum.doubts+sum.duplicates > 0 {
+		t.Errorf("graceful stops: %v", sum)
+	}
+}
+
+func newCrash(t *testing.T) *crash {
 	c := &crash{t: t, door: door{changed: make(chan struct{})}, taken: map[string]int{}}
 	for kind := range crashKinds {
 		c.tickets = append(c.tickets, slices.Repeat([]int{kind}, crashKinds[kind].often)...)
 	}
+	return c
+}
+
+// run keeps the gateway busy while end ends it so many times, each in its own way, and then
+// compares the ledger with what there is.
+func (c *crash) run(times int, end func(n int, g *running)) crashSum {
+	t := c.t
 	inside, err := startSample("", func(step, sender string) string {
 		switch {
 		case step == "DOT" && strings.HasPrefix(sender, "no4"):
@@ -257,28 +293,21 @@ func TestCrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer inside.Close()
+	t.Cleanup(inside.Close)
 	s := newSite(t, inside.addr, "rules: rules\n")
 	s.write(t, "rules/crash.yaml", crashRules)
 	builtProgram(t)
-	began := time.Now()
 
-	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute+5*time.Second*time.Duration(*crashKills), errors.New("too slow"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute+10*time.Second*time.Duration(times), errors.New("too slow"))
 	defer cancel()
+	began := time.Now()
 	var sessions sync.WaitGroup
 	for range crashSessions {
 		sessions.Go(func() { c.session(ctx) })
 	}
-	for n := range *crashKills {
+	for n := range times {
 		g := s.spawn(t)
-		if n%8 == 7 { // while it starts and sweeps
-			pause(ctx, rand.N(60*time.Millisecond))
-		} else {
-			g.ready(t)
-			c.door.set(g.addr)
-			pause(ctx, rand.N(500*time.Millisecond))
-		}
-		g.kill(t)
+		end(n, g)
 		c.door.set("")
 	}
 	g := s.spawn(t)
@@ -289,8 +318,12 @@ func TestCrash(t *testing.T) {
 	if err := g.stop(t); err != nil {
 		t.Errorf("the last one ended with %v\n%s", err, g.log)
 	}
-	took := time.Since(began)
-	c.audit(s, took)
+	sum := c.audit(s)
+	sum.took = time.Since(began)
+	if sum.accepted < times {
+		t.Errorf("no load: %v", sum)
+	}
+	return sum
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -298,148 +331,4 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-time.After(d):
 	case <-ctx.Done():
 	}
-}
-
-// audit compares the ledger with what there is.
-func (c *crash) audit(s *site, took time.Duration) {
-	t := c.t
-	cfg, err := loadConfig(s.conf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	st, err := openStores(t.Context(), cfg, slog.New(slog.DiscardHandler), true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := st.close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	if r, err := st.quarantine.Sweep(t.Context(), 0); err != nil || r.Kept.Count+r.Missing.Count+r.Perhaps.Count+r.Voided.Count+r.Leftover.Count > 0 {
-		t.Errorf("after a graceful stop a sweep finds %+v, %v", r, err)
-	}
-	kept, items := c.kept(st.quarantine)
-	lines := c.discarded(st.journal)
-
-	sum := map[string]int{}
-	for _, s := range c.ledger {
-		k := &crashKinds[s.kind]
-		refusable := k.fate == fate{}
-		attempts := s.unknown // that may have left something
-		switch {
-		case s.accepted:
-			sum["accepted"]++
-			attempts++
-			if refusable {
-				t.Errorf("%d (%s) was to be refused and was accepted", s.n, k.subject)
-			}
-			if s.held != "" && k.fate.held != "" && !items[s.held] {
-				t.Errorf("%d: the client was told %s, which is not there", s.n, s.held)
-			}
-		case s.refused != "":
-			sum["refused"]++
-			if !refusable {
-				t.Errorf("%d (%s): %s", s.n, k.subject, s.refused)
-			}
-		}
-		sum["lost replies"] += s.unknown
-		for _, r := range k.to {
-			at, to := copyOf(s.n, string(r)), string(r)
-			delivered, held, line := c.taken[at], kept[at], lines[at]
-			sum["delivered"] += delivered
-			sum["held"] += held
-			sum["discarded"] += line
-			if s.accepted {
-				lost := true
-				switch {
-				case strings.Contains(k.fate.delivered, to) && delivered == 0:
-					t.Errorf("LOST: %d (%s) was accepted and never delivered to %s", s.n, k.subject, to)
-				case strings.Contains(k.fate.held, to) && held == 0:
-					t.Errorf("LOST: %d (%s) was accepted and is not held for %s", s.n, k.subject, to)
-				case strings.Contains(k.fate.discarded, to) && line+held == 0:
-					t.Errorf("LOST: %d (%s) was accepted, and the journal does not know that it was discarded for %s", s.n, k.subject, to)
-				default:
-					lost = false
-				}
-				if lost {
-					sum["lost"]++
-				}
-				sum["duplicates"] += max(0, delivered-1) + max(0, held-1)
-			}
-			if !s.accepted || !strings.Contains(k.fate.held, to) {
-				sum["doubts"] += held
-			}
-			if delivered > attempts || held > attempts {
-				t.Errorf("%d (%s) for %s: %d delivered and %d held of %d attempts that may count", s.n, k.subject, to, delivered, held, attempts)
-			}
-			if delivered > 0 && !strings.Contains(k.fate.delivered, to) {
-				t.Errorf("%d (%s) was delivered to %s", s.n, k.subject, to)
-			}
-		}
-	}
-	for _, w := range c.wrong[:min(len(c.wrong), 20)] {
-		t.Error(w)
-	}
-	if sum["accepted"] < *crashKills {
-		t.Errorf("only %d messages were accepted: no load", sum["accepted"])
-	}
-	t.Logf("crash: %d kills in %.1f s (%.2f s each): %d messages, %d accepted, %d refused; %d copies delivered, %d held, %d discarded; %d replies lost with the process: %d copies kept in doubt, %d duplicates; %d lost",
-		*crashKills, took.Seconds(), took.Seconds()/float64(max(1, *crashKills)), len(c.ledger), sum["accepted"], sum["refused"], sum["delivered"], sum["held"], sum["discarded"], sum["lost replies"], sum["doubts"], sum["duplicates"], sum["lost"])
-}
-
-// kept reads the quarantine, every byte of it: how many copies there are of each, and the ids.
-func (c *crash) kept(q *quarantine.Store) (copies map[string]int, ids map[string]bool) {
-	t := c.t
-	copies, ids = map[string]int{}, map[string]bool{}
-	for cursor := ""; ; {
-		items, next, err := q.List(t.Context(), quarantine.Query{State: quarantine.Any, Limit: 500, Cursor: cursor})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, it := range items {
-			ids[it.ID] = true
-			r, err := q.Content(t.Context(), it.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, err := io.ReadAll(r)
-			r.Close()
-			n := numberOf(text)
-			if s := c.find(n); err != nil || s == nil || !bytes.Equal(text, s.message()) {
-				t.Errorf("%s is held in another shape (message %d, %v)", it.ID, n, err)
-				continue
-			}
-			for _, k := range it.Copies {
-				copies[copyOf(n, k.Recipient.Address.Local)]++
-			}
-		}
-		if cursor = next; cursor == "" {
-			return copies, ids
-		}
-	}
-}
-
-// discarded reads the journal's lines of discards.
-func (c *crash) discarded(j *journal.Store) map[string]int {
-	found := map[string]int{}
-	for _, rule := range []string{"gone", "half-gone"} {
-		for cursor := ""; ; {
-			entries, next, err := j.Search(c.t.Context(), journal.Query{Rule: rule, Limit: 500, Cursor: cursor})
-			if err != nil {
-				c.t.Fatal(err)
-			}
-			for _, e := range entries {
-				for _, o := range e.Outcomes {
-					if o.Do == "discard" {
-						found[copyOf(numberOf([]byte("\r\nMessage-ID: "+e.MessageID)), o.Recipient.Local)]++
-					}
-				}
-			}
-			if cursor = next; cursor == "" {
-				break
-			}
-		}
-	}
-	return found
 }
