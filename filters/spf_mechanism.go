@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-
-	"postern/mail"
 )
 
 // match evaluates one mechanism (RFC 7208 5) and notes in out how it matched.
@@ -193,5 +191,11 @@ func (e *spfEval) explain(ctx context.Context, spec []macroPart, domain string) 
 	if err != nil {
 		return ""
 	}
-	return mail.Printable(e.expand(ctx, parts, domain), spfExplanation)
+	text := e.expand(ctx, parts, domain)
+	return strings.Map(func(r rune) rune { // blanks stay as they are: it is a text for people
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, clip(text, spfExplanation))
 }
