@@ -32,10 +32,11 @@ type messageFacts struct {
 }
 
 type resultFacts struct {
-	Error  string `expr:"error" json:"error,omitempty"`
-	Result string `expr:"result" json:"result" doc:"The result."`
-	Domain string `expr:"domain" json:"domain" doc:"The domain."`
-	Policy string `expr:"policy" json:"policy" doc:"The policy."`
+	Error        string `expr:"error" json:"error,omitempty"`
+	Result       string `expr:"result" json:"result" doc:"The result."`
+	Domain       string `expr:"domain" json:"domain" doc:"The domain."`
+	Policy       string `expr:"policy" json:"policy" doc:"The policy."`
+	PolicyDomain string `expr:"policy_domain" json:"policy_domain" doc:"Where the policy stands."`
 }
 
 // AuthResult is a method that rules must not be able to call.
