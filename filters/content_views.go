@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,17 +33,21 @@ func (v *viewList) keep(have, p []byte) []byte {
 }
 
 // deeper notes what a scanner of bytes does not see although readers may: text in a charset that
-// is not ASCII below 128, and base64 that no field declares.
+// is not ASCII below 128, base64 that no field declares, and a zip archive behind other bytes.
 func (k *sink) deeper() {
 	c := k.l.s.c
 	wide := k.text && wideCharset(k.l.ent.charset)
 	hidden := base64Magic(k.head)
-	c.unusual = c.unusual || wide || hidden
+	behind := bytes.Index(k.head, []byte("PK\x03\x04"))
+	c.unusual = c.unusual || wide || hidden || behind > 0
 	if c.views == nil || len(k.seen) == 0 {
 		return
 	}
-	if wide {
-		c.views.add([]byte(toUTF8(k.l.ent.charset, string(k.seen))))
+	if wide { // what of it is ASCII, whatever the order of its bytes
+		c.views.add(bytes.ReplaceAll(bytes.Trim(k.seen, "\xfe\xff\x00"), []byte{0}, nil))
+	}
+	if behind > 0 {
+		c.views.add(k.seen[min(behind, len(k.seen)):])
 	}
 	if hidden {
 		d := base64Decoder{flaws: &defects{}}
@@ -60,10 +65,10 @@ type collected []byte
 
 func (b *collected) take(p []byte) { *b = append(*b, p...) }
 
+// wideCharset reports whether a charset has more than a byte for a letter of ASCII.
 func wideCharset(name string) bool {
 	name = strings.ToLower(name)
-	return strings.HasPrefix(name, "utf-16") || strings.HasPrefix(name, "utf16") || strings.HasPrefix(name, "utf-32") || strings.HasPrefix(name, "utf32") ||
-		strings.Contains(name, "ucs") || strings.HasPrefix(name, "utf-7")
+	return slices.ContainsFunc([]string{"utf-16", "utf16", "utf-32", "utf32", "ucs-", "ucs2", "ucs4", "unicode"}, func(w string) bool { return strings.Contains(name, w) })
 }
 
 // base64Magic reports whether what was decoded is base64 once more, of a program, an archive or

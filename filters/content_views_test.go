@@ -51,7 +51,8 @@ func TestC01_ViewsShowWhatScannersPassOver(t *testing.T) {
 		"undeclared base64":  {strings.Replace(multi("mixed"), "Transfer-Encoding: base64", "Transfer-Encoding: 7bit", 1), true},
 		"base64 twice": {top + "Content-Type: application/zip\r\nContent-Transfer-Encoding: base64\r\n\r\n" +
 			base64.StdEncoding.EncodeToString([]byte(base64.StdEncoding.EncodeToString([]byte(marker)))), true},
-		"base64 in the text": {top + "\r\n" + base64.StdEncoding.EncodeToString([]byte(marker)) + "\r\n", true},
+		"archive behind junk": {top + "Content-Type: application/zip\r\n\r\njunk" + marker, true},
+		"base64 in the text":  {top + "\r\n" + base64.StdEncoding.EncodeToString([]byte(marker)) + "\r\n", true},
 	} {
 		f := contentOf(t, []byte(c.mail))
 		if f.Unusual != c.unusual {
