@@ -42,14 +42,15 @@ func clamav(c ClamAVConfig) Filter {
 	if c.Concurrent == 0 {
 		c.Concurrent = 8
 	}
-	s := &scanner{config: c, slots: make(chan struct{}, c.Concurrent), down: make([]breaker, len(c.Addresses))}
+	s := &scanner{config: c, slots: make(chan struct{}, c.Concurrent), parts: make(chan struct{}, partMessages), down: make([]breaker, len(c.Addresses))}
 	return Filter{Name: "clamav", Stage: mail.Data, After: []string{"content"}, Facts: ClamAVFacts{}, OnFail: Defer, Lazy: true, Timeout: c.Timeout, Gather: s.gather}
 }
 
 // A scanner asks one clamd after the other.
 type scanner struct {
 	config ClamAVConfig
-	slots  chan struct{}
+	slots  chan struct{} // scans at once
+	parts  chan struct{} // messages at once that are scanned part by part
 	down   []breaker
 }
 
@@ -62,21 +63,32 @@ func (s *scanner) gather(ctx context.Context, in *Input) (any, error) {
 	if s.config.MaxSize > 0 && in.Body.Size() > s.config.MaxSize {
 		return tooBig(), nil
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("no free scanner: %w", context.Cause(ctx))
-	}
-	facts, err := s.ask(ctx, in.Body)
+	facts, err := s.turn(ctx, in.Body)
 	if err != nil || facts.Infected {
 		return facts, err
 	}
 	return s.views(ctx, in)
 }
 
-// maxViews bounds what is scanned a second time, in bytes of all decoded parts.
-const maxViews = 32 << 20
+// turn is ask when a scanner is free. Each scan waits for its own, so that a message of many
+// parts keeps none from the others.
+func (s *scanner) turn(ctx context.Context, body *mail.Body) (ClamAVFacts, error) {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return ClamAVFacts{}, fmt.Errorf("no free scanner: %w", context.Cause(ctx))
+	}
+	return s.ask(ctx, body)
+}
+
+// What is scanned a second time: bytes of all decoded parts of a message, parts, and messages
+// at once, since their parts are held in memory.
+const (
+	maxViews     = 32 << 20
+	maxViewParts = 500
+	partMessages = 2
+)
 
 // views scans the decoded parts one by one where the message's form is unusual: clamd reads a
 // message in one way, mail programs may in others (C-01).
@@ -88,13 +100,23 @@ func (s *scanner) views(ctx context.Context, in *Input) (any, error) {
 	if c, ok := v.(ContentFacts); !ok || !c.Unusual {
 		return ClamAVFacts{}, nil
 	}
+	select {
+	case s.parts <- struct{}{}:
+		defer func() { <-s.parts }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("parts to scan: %w", context.Cause(ctx))
+	}
 	views, over, err := decodedViews(ctx, in.Body, maxViews)
 	if err != nil {
 		return nil, fmt.Errorf("decode parts to scan: %w", err)
 	}
-	for _, view := range views {
+	if len(views) > maxViewParts {
+		views, over = views[:maxViewParts], true
+	}
+	for i, view := range views {
 		part := mail.BodyOf(view)
-		facts, err := s.ask(ctx, part)
+		views[i] = nil
+		facts, err := s.turn(ctx, part)
 		part.Close()
 		if err != nil || facts.Infected {
 			return facts, err
