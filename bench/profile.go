@@ -70,6 +70,14 @@ func (s *stage) profile(o *options) error {
 	return nil
 }
 
+// warm lets a fresh process see some mail.
+func (s *stage) warm(g *gateway) error {
+	l := load{addr: g.addr, proxy: g.proxy, messages: s.corpus.small, sessions: 20, each: 10, total: 1000}
+	_, err := l.send(s.ctx)
+	settle(g.proc)
+	return err
+}
+
 // take waits for a profile and copies it.
 func take(from, to string) (err error) {
 	for range 100 {
