@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -358,6 +359,9 @@ func TestA42_OneQueryForAllAndNoneKilledByOne(t *testing.T) {
 	errs := make(chan error, 50)
 	for range 50 {
 		go func() { _, err := d.TXT(t.Context(), "a.test"); errs <- err }()
+	}
+	for d.Waiting() < 51 {
+		runtime.Gosched()
 	}
 	cancel()
 	err := <-left

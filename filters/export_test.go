@@ -29,6 +29,16 @@ func NewDMARC(c DMARCConfig, r Resolver) Filter { return dmarc(c, r) }
 // SetNow replaces the clock of a resolver's cache and outage watch.
 func (d *DNS) SetNow(now func() time.Time) { d.now = now }
 
+// Waiting is how many wait for an answer that is under way.
+func (d *DNS) Waiting() (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.flights {
+		n += f.waiting
+	}
+	return n
+}
+
 // DMARCRecord is what parseDMARC makes of a record; ok as isDMARC says.
 type DMARCRecord struct {
 	P, SP, NP            string
