@@ -68,14 +68,11 @@ func parseReceived(v string) (p relayPeer, ok bool) {
 	word := v[:end]
 	p.helo, v = word, strings.TrimLeft(v[end:], " \t")
 	for first := true; strings.HasPrefix(v, "("); first = false {
-		var comment string
-		if comment, v, ok = cutComment(v); !ok {
+		end := mail.CommentEnd(v, 0)
+		if end < 0 || !p.comment(v[1:end-1], first) {
 			return p, false
 		}
-		if !p.comment(comment, first) {
-			return p, false
-		}
-		v = strings.TrimLeft(v, " \t")
+		v = strings.TrimLeft(v[end:], " \t")
 	}
 	if !p.addr.IsValid() { // Exim without a reverse name: from [192.0.2.1] (helo=...)
 		if p.addr = receivedAddr(word); word[0] != '[' {
@@ -83,24 +80,6 @@ func parseReceived(v string) (p relayPeer, ok bool) {
 		}
 	}
 	return p, p.addr.IsValid() && len(v) > 3 && strings.EqualFold(v[:2], "by")
-}
-
-// cutComment cuts the comment at the start of v.
-func cutComment(v string) (comment, rest string, ok bool) {
-	depth := 0
-	for i := 0; i < len(v); i++ {
-		switch v[i] {
-		case '\\':
-			i++
-		case '(':
-			depth++
-		case ')':
-			if depth--; depth == 0 {
-				return v[1:i], v[i+1:], true
-			}
-		}
-	}
-	return "", "", false
 }
 
 // comment takes address and EHLO name from a comment; false when it contradicts what is

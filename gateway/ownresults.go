@@ -106,7 +106,7 @@ scan:
 		case c == ';':
 			break scan
 		case c == '(':
-			if i = skipComment(v, i); i < 0 {
+			if i = mail.CommentEnd(v, i); i < 0 {
 				ok = false
 				break scan
 			}
@@ -139,22 +139,4 @@ scan:
 		return "", "", ok
 	}
 	return words[0], strings.Join(words, ""), ok
-}
-
-// skipComment gives the place behind the comment that opens at i; -1 when it never closes.
-func skipComment(v string, i int) int {
-	depth := 0
-	for ; i < len(v); i++ {
-		switch v[i] {
-		case '\\':
-			i++
-		case '(':
-			depth++
-		case ')':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
-	}
-	return -1
 }

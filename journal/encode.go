@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/klauspost/compress/s2"
 
@@ -74,7 +73,7 @@ func (x *encoder) row(e *Entry) (row, error) {
 	if x.detail.Cap() > maxKept {
 		x.detail, x.packed = bytes.Buffer{}, nil
 	}
-	return row{e: e, sender: key(e.Envelope.Sender), domain: clean(strings.ToLower(e.Envelope.Sender.Domain), maxField),
+	return row{e: e, sender: key(e.Envelope.Sender), domain: store.Clean(strings.ToLower(e.Envelope.Sender.Domain), maxField),
 		replies: x.replies(e), words: x.text(e), detail: detail}, nil
 }
 
@@ -175,15 +174,15 @@ func (x *encoder) replies(e *Entry) string {
 			before = said
 		}
 	}
-	return strings.ToLower(clean(b.String(), maxReplies))
+	return strings.ToLower(store.Clean(b.String(), maxReplies))
 }
 
 func (x *encoder) text(e *Entry) string {
 	b := &x.words
 	b.Reset()
-	b.WriteString(strings.ReplaceAll(clean(e.Subject, maxField), "\n", " ")) // Query.Subject looks in this line
+	b.WriteString(strings.ReplaceAll(store.Clean(e.Subject, maxField), "\n", " ")) // Query.Subject looks in this line
 	b.WriteByte('\n')
-	b.WriteString(clean(e.From, maxField))
+	b.WriteString(store.Clean(e.From, maxField))
 	b.WriteByte('\n')
 	b.WriteString(e.Envelope.Sender.String())
 	before := ""
@@ -200,21 +199,10 @@ func (x *encoder) text(e *Entry) string {
 			before = o.Because
 		}
 	}
-	return strings.ToLower(clean(b.String(), maxWords))
+	return strings.ToLower(store.Clean(b.String(), maxWords))
 }
 
-// clean bounds text and makes it valid UTF-8 without NUL.
-func clean(s string, max int) string {
-	if len(s) > max {
-		s = s[:max]
-		for i := 0; i < utf8.UTFMax && len(s) > 0 && !utf8.ValidString(s[len(s)-min(len(s), utf8.UTFMax):]); i++ {
-			s = s[:len(s)-1]
-		}
-	}
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
-}
-
-func key(a mail.Address) string { return clean(strings.ToLower(a.String()), maxField) }
+func key(a mail.Address) string { return store.Clean(strings.ToLower(a.String()), maxField) }
 
 func (r *row) insert(tx *store.Tx) error {
 	e := r.e
@@ -225,7 +213,7 @@ func (r *row) insert(tx *store.Tx) error {
 	for n := range e.Outcomes {
 		o := &e.Outcomes[n]
 		_, err := tx.Exec("INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", seq, n, key(o.Recipient),
-			clean(strings.ToLower(o.Recipient.Domain), maxField), o.Do, o.Rule, o.Class, o.Held)
+			store.Clean(strings.ToLower(o.Recipient.Domain), maxField), o.Do, o.Rule, o.Class, o.Held)
 		if err != nil {
 			return err
 		}
@@ -242,7 +230,7 @@ func (r *row) insertEntry(tx *store.Tx) (seq int64, err error) {
 	for range 2 {
 		n, err := tx.Exec("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (seq) DO NOTHING",
 			seq, e.ID, e.Result, e.Envelope.Client.Addr.String(), r.sender, r.domain,
-			clean(e.MessageID, maxField), r.replies, r.words, r.detail)
+			store.Clean(e.MessageID, maxField), r.replies, r.words, r.detail)
 		if err != nil || n == 1 {
 			return seq, err
 		}

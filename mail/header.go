@@ -176,3 +176,22 @@ func (h *Header) Count(name string) int {
 	}
 	return n
 }
+
+// CommentEnd gives the place behind the comment (RFC 5322 3.2.2) that opens at v[i]; -1 when it
+// never closes.
+func CommentEnd(v string, i int) int {
+	depth := 0
+	for ; i < len(v); i++ {
+		switch v[i] {
+		case '\\':
+			i++
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return -1
+}

@@ -170,7 +170,7 @@ func (cs *changes) move(from, next State, by, note string, to []mail.Address) ([
 
 func (cs *changes) set(n int, next State, by, note string) error {
 	c := &cs.copies[n]
-	c.State, c.Changed, c.Note = next, cs.now, clean(note, maxText)
+	c.State, c.Changed, c.Note = next, cs.now, store.Clean(note, maxText)
 	if by != "" {
 		c.By, cs.by = by, by
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"postern/mail"
 	"postern/store"
@@ -22,22 +21,11 @@ const (
 	maxWords = 8 * 1024 // bytes that Text searches
 )
 
-// clean bounds text and makes it valid UTF-8 without NUL.
-func clean(s string, max int) string {
-	if len(s) > max {
-		s = s[:max]
-		for i := 0; i < utf8.UTFMax && len(s) > 0 && !utf8.ValidString(s[len(s)-min(len(s), utf8.UTFMax):]); i++ {
-			s = s[:len(s)-1]
-		}
-	}
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
-}
-
 // key is an address for comparing: most servers ignore case in local parts too, and so
 // does whoever searches.
-func key(a mail.Address) string { return clean(strings.ToLower(a.String()), maxText) }
+func key(a mail.Address) string { return store.Clean(strings.ToLower(a.String()), maxText) }
 
-func domain(a mail.Address) string { return clean(strings.ToLower(a.Domain), maxText) }
+func domain(a mail.Address) string { return store.Clean(strings.ToLower(a.Domain), maxText) }
 
 func micro(t time.Time) int64 { return t.UnixMicro() }
 
@@ -46,8 +34,8 @@ func fromMicro(n int64) time.Time { return time.UnixMicro(n).UTC() }
 func words(it *Item) string {
 	var b strings.Builder
 	add := func(s string) { b.WriteString(s); b.WriteByte('\n') }
-	add(strings.ReplaceAll(clean(it.Subject, maxText), "\n", " ")) // Query.Subject looks in this line
-	add(clean(it.From, maxText))
+	add(strings.ReplaceAll(store.Clean(it.Subject, maxText), "\n", " ")) // Query.Subject looks in this line
+	add(store.Clean(it.From, maxText))
 	add(it.Envelope.Sender.String())
 	for _, c := range it.Copies {
 		if b.Len() > maxWords {
@@ -56,7 +44,7 @@ func words(it *Item) string {
 		add(c.Recipient.Address.String())
 		add(c.Because)
 	}
-	return strings.ToLower(clean(b.String(), maxWords))
+	return strings.ToLower(store.Clean(b.String(), maxWords))
 }
 
 func (x index) insert(ctx context.Context, it *Item, stored int64) (used int64, err error) {
@@ -74,8 +62,8 @@ func (x index) insert(ctx context.Context, it *Item, stored int64) (used int64, 
 	err = x.db.Write(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			it.ID, micro(it.Received), it.State, key(it.Envelope.Sender), domain(it.Envelope.Sender),
-			clean(it.Subject, maxText), clean(it.From, maxText), it.Size, stored, it.SHA256, it.Policy,
-			micro(it.Changed), micro(it.Expires), it.By, clean(it.Note, maxText), string(envelope), all)
+			store.Clean(it.Subject, maxText), store.Clean(it.From, maxText), it.Size, stored, it.SHA256, it.Policy,
+			micro(it.Changed), micro(it.Expires), it.By, store.Clean(it.Note, maxText), string(envelope), all)
 		if err != nil {
 			return err
 		}
@@ -83,7 +71,7 @@ func (x index) insert(ctx context.Context, it *Item, stored int64) (used int64, 
 			c := &it.Copies[n]
 			_, err := tx.Exec(`INSERT INTO copies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 				it.ID, n, key(c.Recipient.Address), domain(c.Recipient.Address), string(said[n]), c.Class, c.Rule,
-				clean(c.Because, maxText), c.Score, c.State, micro(c.Changed), c.By, clean(c.Note, maxText))
+				store.Clean(c.Because, maxText), c.Score, c.State, micro(c.Changed), c.By, store.Clean(c.Note, maxText))
 			if err != nil {
 				return err
 			}

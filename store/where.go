@@ -3,6 +3,7 @@ package store
 import (
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A Where builds the condition of a query over rows that have an address, a text and a time.
@@ -68,6 +69,17 @@ func (w *Where) Between(column string, since, until time.Time) {
 	if !until.IsZero() {
 		w.Add(column+" < ?", until.UnixMicro())
 	}
+}
+
+// Clean bounds text to max bytes and makes it valid UTF-8 without NUL, fit for a column.
+func Clean(s string, max int) string {
+	if len(s) > max {
+		s = s[:max]
+		for i := 0; i < utf8.UTFMax && len(s) > 0 && !utf8.ValidString(s[len(s)-min(len(s), utf8.UTFMax):]); i++ {
+			s = s[:len(s)-1]
+		}
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 // String is the condition.

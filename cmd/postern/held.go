@@ -89,13 +89,7 @@ func (c *heldListCmd) Run(out output) error {
 		return err
 	}
 	if c.JSON {
-		enc := json.NewEncoder(out.out)
-		for _, it := range items {
-			if err := enc.Encode(it); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printJSON(out.out, items, func(it *quarantine.Item) *quarantine.Item { return it })
 	}
 	if len(items) == 0 {
 		fmt.Fprintln(out.out, "Nothing is held that fits.")

@@ -80,13 +80,7 @@ func (c *logSearchCmd) Run(out output) error {
 		return err
 	}
 	if c.JSON {
-		enc := json.NewEncoder(out.out)
-		for _, e := range entries {
-			if err := enc.Encode(entryOf(e)); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printJSON(out.out, entries, entryOf)
 	}
 	if len(entries) == 0 {
 		fmt.Fprintln(out.out, "The journal has nothing that fits.")

@@ -201,3 +201,14 @@ func (p *factPrinter) print(name, value string) {
 		fmt.Fprintf(p.w, "    %s = %s\n", name, clip(value, maxFact))
 	}
 }
+
+// printJSON prints a list as JSON, one object a line.
+func printJSON[T, U any](w io.Writer, list []T, as func(T) U) error {
+	enc := json.NewEncoder(w)
+	for _, v := range list {
+		if err := enc.Encode(as(v)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
