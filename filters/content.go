@@ -107,6 +107,13 @@ const (
 	maxFactValue       = 4 << 10
 )
 
+// Abridged gives the facts without the text, for the journal: it outlives the message, and is
+// no place for what people wrote.
+func (f ContentFacts) Abridged() any {
+	f.Text = ""
+	return f
+}
+
 // content gathers what the message contains, while it arrives.
 func content() Filter {
 	return Filter{Name: "content", Stage: mail.Data, Facts: ContentFacts{}, OnFail: Unknown, Inline: true,

@@ -193,7 +193,11 @@ func (t *transaction) gathered(e *journal.Entry) {
 			if _, there := e.Facts[res.Name]; there || tm.State == journal.Cancelled {
 				continue
 			}
-			if b, err := json.Marshal(res.Facts); err == nil {
+			facts := res.Facts
+			if brief, ok := facts.(abridged); ok {
+				facts = brief.Abridged()
+			}
+			if b, err := json.Marshal(facts); err == nil {
 				e.Facts[res.Name] = b
 			} else {
 				t.g.log.Error("facts are no JSON", "filter", res.Name, "error", err)
@@ -209,6 +213,10 @@ func (t *transaction) gathered(e *journal.Entry) {
 		}
 	}
 }
+
+// abridged is facts of which the journal keeps less than rules see: what people wrote to each
+// other is not kept beyond the message.
+type abridged interface{ Abridged() any }
 
 // timing tells how a filter ended: by itself, or by what stopped it.
 func (t *transaction) timing(res *filters.Result) journal.Timing {
