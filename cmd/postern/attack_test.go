@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -92,5 +93,89 @@ func TestS42_PostmasterOfADomainInAnySpelling(t *testing.T) {
 		x.must(t, "MAIL FROM:<eve@friend.example>", "250")
 		x.must(t, "RCPT TO:<postmaster>", "250")
 		g.stop(t)
+	}
+}
+
+// cutters end a connection in three ways.
+var cutters = map[string]func(c *net.TCPConn){
+	"closed": func(c *net.TCPConn) { c.Close() },
+	"reset":  func(c *net.TCPConn) { _ = c.SetLinger(0); c.Close() },
+	"half closed": func(c *net.TCPConn) {
+		_ = c.CloseWrite()
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_, _ = io.Copy(io.Discard, c)
+		c.Close()
+	},
+}
+
+// A dialogue that is cut at each of its bytes leaves nothing behind: no session, no goroutine,
+// no invisible item, one journal entry a MAIL, and no message that was taken in half.
+func TestS33_CutAtEveryByte(t *testing.T) {
+	in := newSink(t, nil)
+	s := newSite(t, in.addr, "rules: rules\n")
+	s.write(t, "rules/10.yaml", "rules:\n  - {name: junk, when: 'rcpt.local == \"junk\"', do: quarantine, class: spam, because: it is junk}\n")
+	g := s.serve(t)
+	first := "EHLO a\r\nMAIL FROM:<eve@friend.example>\r\nRCPT TO:<a@example.org>\r\nRCPT TO:<junk@example.org>\r\nDATA\r\n"
+	body := letter("cut", "cut", "..two dots\r\n")
+	whole := first + body + ".\r\nMAIL FROM:<eve@friend.example>\r\nRCPT TO:<a@example.org>\r\nRSET\r\nQUIT\r\n"
+	base := runtime.NumGoroutine()
+	least, most := 0, 0 // transactions
+	for name, cut := range cutters {
+		for n := range len(whole) + 1 {
+			c, err := net.Dial("tcp", g.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := &speaker{c, bufio.NewReader(c)}
+			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+			if _, err := x.reply(); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.WriteString(c, whole[:min(n, len(first))])
+			if n >= len(first) {
+				for range 5 {
+					if _, err := x.reply(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				_, _ = io.WriteString(c, whole[len(first):n])
+			}
+			most += strings.Count(whole[:n], "<eve@friend.example>\r\n")
+			if name == "half closed" { // else a reset may overtake what was said
+				least += strings.Count(whole[:n], "<eve@friend.example>\r\n")
+			}
+			cut(c.(*net.TCPConn))
+		}
+	}
+	limit := time.Now().Add(20 * time.Second)
+	for g.program.gateway.Sessions() > 0 || runtime.NumGoroutine() > base+20 {
+		if time.Now().After(limit) {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("%d sessions, %d goroutines of %d\n%s", g.program.gateway.Sessions(), runtime.NumGoroutine(), base, buf[:runtime.Stack(buf, true)])
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	es := entries(t, g)
+	ids := map[string]bool{}
+	for _, e := range es {
+		if ids[e.ID] {
+			t.Errorf("%s has two entries", e.ID)
+		}
+		ids[e.ID] = true
+	}
+	if len(es) < least || len(es) > most {
+		t.Errorf("%d entries of %d to %d transactions", len(es), least, most)
+	}
+	var held int
+	if err := g.program.db.Reader().QueryRow("SELECT count(*) FROM items WHERE state = 'held'").Scan(&held); err != nil || held > 0 {
+		t.Errorf("%d invisible items, %v", held, err)
+	}
+	for _, m := range in.taken() {
+		if _, same := ours(m.Data, []byte(strings.ReplaceAll(body, "\r\n..", "\r\n."))); !same || len(m.Recipients) != 1 {
+			t.Errorf("the internal server took half a message for %v: %q", m.Recipients, m.Data)
+		}
+	}
+	if t.Logf("%d connections, %d entries, %d taken", 3*(len(whole)+1), len(es), len(in.taken())); len(in.taken()) == 0 {
+		t.Error("nothing was delivered at all")
 	}
 }
