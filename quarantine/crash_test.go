@@ -254,6 +254,47 @@ func TestSweepKeepsWhatIsBeingReceived(t *testing.T) {
 	}
 }
 
+// A steppingDisk calls stored when a message is on it.
+type steppingDisk struct {
+	*memory
+	stored func()
+}
+
+func (d *steppingDisk) SyncDir(dir string) error {
+	err := d.memory.SyncDir(dir)
+	if dir != "." {
+		d.stored()
+	}
+	return err
+}
+
+// The clock steps while a message is being stored: its file looks old and has no row yet.
+func TestD17_AStepOfTheClockSetsNothingAsideThatIsBeingStored(t *testing.T) {
+	clock := quarantinetest.NewClock()
+	disk := &steppingDisk{memory: newMemory(clock.Now)}
+	s := open(t, t.TempDir(), clock, func(o *quarantine.Options) { o.FS = disk })
+	it, message := quarantinetest.Item(clock.Now(), "a@example.org"), quarantinetest.Message(100)
+	disk.stored = func() {
+		clock.Add(2 * time.Hour)
+		if r, err := s.Sweep(t.Context(), time.Hour); err != nil || r.Orphans.Count != 0 {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+	if err := s.Hold(t.Context(), it, bytes.NewReader(message)); err != nil {
+		t.Fatal(err)
+	}
+	clock.Add(2 * time.Hour)
+	if r, err := s.Sweep(t.Context(), time.Hour); err != nil || r.Kept.Count != 0 {
+		t.Errorf("held by a transaction under way: %+v, %v", r, err)
+	}
+	if err := s.Keep(t.Context(), it.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := quarantinetest.Read(t, s, it.ID); err != nil || !bytes.Equal(got, message) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
 func TestD07_OrphansAreSetAsideNotLost(t *testing.T) {
 	dir := t.TempDir()
 	clock := quarantinetest.NewClock()

@@ -57,7 +57,7 @@ type Store struct {
 	warned atomic.Bool
 
 	mu   sync.Mutex
-	live map[string]time.Time // held by this process and not yet kept or dropped
+	live map[string]time.Time // held by this process and not yet kept or dropped; since when, whatever the clock says
 }
 
 //go:embed schema
@@ -127,14 +127,15 @@ func (s *Store) hold(ctx context.Context, it *Item, r io.Reader) error {
 	if err := s.Room(ctx); err != nil {
 		return err
 	}
+	s.mark(it.ID) // before its file is there, which has no row yet
 	blob, err := s.blobs.Put(ctx, it.ID, r)
 	if err != nil {
+		s.unmark(it.ID)
 		return err
 	}
 	now := s.now()
 	if it.State != Kept {
 		it.State = Held
-		s.mark(it.ID, now)
 	}
 	it.Size, it.SHA256, it.Changed = blob.Size, blob.SHA256, now
 	if it.Received.IsZero() {
@@ -150,6 +151,9 @@ func (s *Store) hold(ctx context.Context, it *Item, r io.Reader) error {
 		// No answer was given for it. Should the row be there all the same (a commit that
 		// failed half-way), Sweep removes it, since its file is gone.
 		return errors.Join(err, s.blobs.Delete(context.WithoutCancel(ctx), it.ID))
+	}
+	if it.State == Kept {
+		s.unmark(it.ID)
 	}
 	s.note(used)
 	return nil
@@ -223,10 +227,10 @@ func (s *Store) Verify(ctx context.Context, id string) error {
 
 func (s *Store) now() time.Time { return s.o.Clock().UTC().Truncate(time.Microsecond) }
 
-func (s *Store) mark(id string, now time.Time) {
+func (s *Store) mark(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live[id] = now
+	s.live[id] = time.Now()
 }
 
 func (s *Store) unmark(id string) {

@@ -76,12 +76,12 @@ type survey struct {
 	stale  time.Time
 }
 
-// busy reports whether this process is still working on a held message.
+// busy reports whether this process is still working on a message, be it held or on its way there.
 func (sv *survey) busy(id string) bool {
 	sv.s.mu.Lock()
 	defer sv.s.mu.Unlock()
 	at, ok := sv.s.live[id]
-	return ok && sv.now.Sub(at).Abs() < orphanAge
+	return ok && time.Since(at) < orphanAge
 }
 
 // rows looks for each row's file.
@@ -171,7 +171,7 @@ func (sv *survey) files(ctx context.Context, ids []string) error {
 // backup, it is a message that somebody was told we have.
 func (sv *survey) orphan(ctx context.Context, id string) error {
 	changed, ok, err := sv.s.blobs.Stat(ctx, id)
-	if err != nil || !ok || sv.now.Sub(changed) < orphanAge {
+	if err != nil || !ok || sv.now.Sub(changed) < orphanAge || sv.busy(id) {
 		return err
 	}
 	sv.r.Orphans.add(id)

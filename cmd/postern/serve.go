@@ -52,6 +52,9 @@ func (c *serveCmd) Run(out output) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	hup := make(chan os.Signal, 1) // from here on: a reload that comes during the start must not end it
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	p, err := build(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -61,9 +64,6 @@ func (c *serveCmd) Run(out output) error {
 	if err != nil {
 		return err
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	go func() {
 		for {
 			select {
@@ -94,7 +94,7 @@ func newLog(cfg *Config, w io.Writer) *slog.Logger {
 
 // serve takes mail on the listeners until ctx ends; then messages under way may end.
 func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
-	if err := p.sweep(ctx); err != nil {
+	if err := p.sweep(ctx, 0); err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
@@ -121,14 +121,15 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 	return errors.Join(errs...)
 }
 
-// sweep puts right what a crash left, before mail is taken.
-func (p *program) sweep(ctx context.Context) error {
-	r, err := p.quarantine.Sweep(ctx, 0)
+// sweep puts right what a crash left, before mail is taken; later also what a full disk did,
+// when a message was answered 250 but could not be made visible.
+func (p *program) sweep(ctx context.Context, age time.Duration) error {
+	r, err := p.quarantine.Sweep(ctx, age)
 	if err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
 	if r.Kept.Count > 0 {
-		p.log.Warn("a crash left messages in doubt: they are kept in quarantine, and their senders may have sent them again", "count", r.Kept.Count, "ids", r.Kept.IDs)
+		p.log.Warn("messages were left in doubt: they are kept in quarantine, and their senders may have sent them again", "count", r.Kept.Count, "ids", r.Kept.IDs)
 	}
 	if r.Perhaps.Count > 0 {
 		p.log.Warn("a crash interrupted releases: perhaps delivered; postern held list --state releasing", "count", r.Perhaps.Count, "ids", r.Perhaps.IDs)
@@ -163,13 +164,19 @@ func (p *program) probe(ctx context.Context) {
 	}
 }
 
-// housekeeping removes what is past its retention, hourly.
+// sweepAge is how old a message must be that nobody makes visible: longer than any transaction.
+const sweepAge = time.Hour
+
+// housekeeping sweeps and removes what is past its retention, hourly.
 func (p *program) housekeeping(ctx context.Context) {
 	for wait := time.Minute; ; wait = time.Hour {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 			return
+		}
+		if err := p.sweep(ctx, sweepAge); err != nil && ctx.Err() == nil {
+			p.log.Error("sweeping", "error", err)
 		}
 		if n, err := p.quarantine.Expire(ctx, time.Now()); err != nil {
 			p.log.Error("expiring held mail", "error", err)
