@@ -110,7 +110,7 @@ const (
 // Abridged gives the facts without the text, for the journal: it outlives the message, and is
 // no place for what people wrote.
 func (f ContentFacts) Abridged() any {
-	f.Text = ""
+	f.Text, f.HTML = "", ""
 	return f
 }
 
