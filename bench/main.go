@@ -4,7 +4,7 @@
 // the CPU time that the gateway's process takes for 1,000 messages, user and system. It also
 // measures memory and latency. docs/performance.md says how to read it.
 //
-//	go run ./bench              the whole comparison, some minutes
+//	go run ./bench              the whole comparison, about two minutes
 //	go run ./bench -quick       fewer rounds, for a look
 //	go run ./bench -profile DIR CPU and heap profiles of the Postern process under load
 package main
