@@ -406,3 +406,27 @@ func BenchmarkWrite(b *testing.B) {
 		})
 	}
 }
+
+// What nobody waits for any more is not even handed to the writer.
+func TestWriteOfAnEndedContext(t *testing.T) {
+	db := open(t, t.TempDir(), Options{})
+	busy, end, done := make(chan bool), make(chan bool), make(chan error)
+	go func() {
+		done <- db.Write(context.Background(), func(*Tx) error { close(busy); <-end; return nil })
+	}()
+	<-busy
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if err := db.Write(ctx, func(*Tx) error { t.Error("begun"); return nil }); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if n := len(db.jobs); n != 0 {
+		t.Errorf("%d writes wait for the writer", n)
+	}
+	close(end)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

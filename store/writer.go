@@ -46,6 +46,9 @@ func (db *DB) hand(ctx context.Context, j *job) error {
 	if err := db.Err(); err != nil {
 		return err
 	}
+	if ctx.Err() != nil { // of two ways that are open, select takes any
+		return context.Cause(ctx)
+	}
 	select {
 	case db.jobs <- j:
 		return nil
