@@ -15,12 +15,13 @@ import (
 // rulesCmd shows what rules can be made of.
 type rulesCmd struct {
 	Facts   rulesFactsCmd   `cmd:"" help:"Every fact with its type and meaning."`
+	Test    rulesTestCmd    `cmd:"" help:"Run the tests that stand beside the rules."`
 	Builtin rulesBuiltinCmd `cmd:"" help:"Print the built-in policy, as a start for rule files of your own."`
 }
 
 // Help is shown by --help.
 func (rulesCmd) Help() string {
-	return "Example:\n  postern rules facts\n  postern rules builtin"
+	return "Example:\n  postern rules facts\n  postern rules test --rules rules\n  postern rules builtin"
 }
 
 type rulesFactsCmd struct {
