@@ -105,6 +105,9 @@ const (
 	maxFactAttachments = 256
 	maxFactAddresses   = 64
 	maxFactValue       = 4 << 10
+
+	maxWords  = 512 << 10 // bytes of names and extensions of all attachments
+	wordBytes = 16        // that a word takes besides its own
 )
 
 // Abridged gives the facts without the text, for the journal: it outlives the message, and is
@@ -190,6 +193,7 @@ type collector struct {
 	unusual  bool
 	leaves   int // parts without parts, as a parser counts that follows one reading
 	inlines  int // files found within text
+	words    int // bytes of names and extensions
 	decoded  int // bytes, of all readings and all that lies within them
 	textLeft int
 	seen     map[string]bool // links
@@ -379,12 +383,26 @@ func (c *collector) listFile(e *entity, k *sink, enc encoding) {
 		me.names.add(m.name, false)
 		ma := c.attachment(&me, "")
 		ma.Size, ma.Encrypted, ma.Archive = int(m.size), m.encrypted, outer
-		c.facts.Attachments = append(c.facts.Attachments, ma)
+		c.list(ma)
 	}
 }
 
 func (c *collector) attach(a Attachment) {
 	if len(c.facts.Attachments)-min(c.members, maxMembers) >= maxFactAttachments {
+		c.flaws.add(overLimits)
+		return
+	}
+	c.list(a)
+}
+
+// list keeps a for the facts, as long as all their names and words take no more than they may.
+func (c *collector) list(a Attachment) {
+	for _, words := range [...][]string{a.Names, a.Extensions, a.MemberExtensions} {
+		for _, w := range words {
+			c.words += len(w) + wordBytes
+		}
+	}
+	if c.words > maxWords {
 		c.flaws.add(overLimits)
 		return
 	}

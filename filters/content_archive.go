@@ -3,7 +3,8 @@ package filters
 import (
 	"bytes"
 	"encoding/binary"
-	"strings"
+	"hash/maphash"
+	"slices"
 )
 
 // Limits of archives: members listed one by one, and members looked at. The extensions of all
@@ -47,23 +48,21 @@ func (l *memberList) add(m member) {
 	}
 	l.encrypted = l.encrypted || m.encrypted
 	for _, e := range extensions([]string{m.name}) {
-		l.exts = addWord(l.exts, e)
+		l.extension(e)
 	}
 	if len(l.members) < maxMembers {
 		l.members = append(l.members, m)
 	}
 }
 
-func addWord(ws []string, w string) []string {
-	if len(ws) >= maxMemberExts {
-		return ws
+func (l *memberList) extension(e string) {
+	switch {
+	case slices.Contains(l.exts, e):
+	case len(l.exts) >= maxMemberExts:
+		l.over = true // rules do not see this one
+	default:
+		l.exts = append(l.exts, e)
 	}
-	for _, x := range ws {
-		if x == w {
-			return ws
-		}
-	}
-	return append(ws, w)
 }
 
 // newArchive returns the lister for what begins with head, or nil.
@@ -104,7 +103,8 @@ func (e *entity) isNamed(exts ...string) bool {
 type zipList struct {
 	memberList
 	carry   []byte
-	local   map[string]int // names by local headers less those by central ones
+	local   map[uint64]int // hashed names by local headers less those by central ones
+	seed    maphash.Seed
 	locals  int
 	central int
 	end     bool
@@ -205,25 +205,26 @@ func (z *zipList) header(p []byte, fixed, flags, nameLen int, final bool) int {
 		return -1
 	}
 	kept = min(kept, len(p)-fixed)
-	name := string(p[fixed : fixed+kept])
+	name := p[fixed : fixed+kept]
 	flag := binary.LittleEndian.Uint16(p[flags:])
 	if n > maxNameBytes {
 		z.over = true
 	}
-	if _, known := z.local[name]; !known && len(z.local) >= maxMemberSeen {
+	if z.local == nil {
+		z.local, z.seed = make(map[uint64]int), maphash.MakeSeed()
+	}
+	key := maphash.Bytes(z.seed, name)
+	if _, known := z.local[key]; !known && len(z.local) >= maxMemberSeen {
 		z.over = true
 		return fixed + kept
 	}
-	if z.local == nil {
-		z.local = make(map[string]int)
-	}
-	m := member{name: zipName(name, flag), encrypted: flag&1 != 0}
+	m := member{name: zipName(name), encrypted: flag&1 != 0}
 	central := fixed == zipCentralLen
 	if central {
 		m.size = int64(binary.LittleEndian.Uint32(p[24:]))
 		z.central++
-		z.local[name]--
-		if z.local[name] >= 0 { // listed by its local header
+		z.local[key]--
+		if z.local[key] >= 0 { // listed by its local header
 			if m.encrypted {
 				z.encrypted = true
 			}
@@ -232,16 +233,14 @@ func (z *zipList) header(p []byte, fixed, flags, nameLen int, final bool) int {
 	} else {
 		m.size = int64(binary.LittleEndian.Uint32(p[22:]))
 		z.locals++
-		z.local[name]++
+		z.local[key]++
 	}
 	z.add(m)
 	return fixed + kept
 }
 
-// zipName decodes a member's name: UTF-8 by flag bit 11, else what it looks like.
-func zipName(name string, flag uint16) string {
-	return validUTF8(strings.TrimRight(name, "\x00"))
-}
+// zipName decodes a member's name by what it looks like, whatever flag bit 11 says.
+func zipName(name []byte) string { return validUTF8(string(bytes.TrimRight(name, "\x00"))) }
 
 // A gzipList has the one name that a gzip header may carry (RFC 1952 2.3).
 type gzipList struct {

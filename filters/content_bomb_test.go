@@ -3,6 +3,7 @@ package filters
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,5 +95,50 @@ func TestC03_NamesOfAnArchiveAreBounded(t *testing.T) {
 	z.close()
 	if len(z.local) > maxMemberSeen || !z.over {
 		t.Errorf("%d names are kept, over %v", len(z.local), z.over)
+	}
+}
+
+// An extension that is not listed must not pass for clean: behind more members and extensions
+// than are kept, in one archive or in many.
+func TestC03_ExtensionsThatAreNotListed(t *testing.T) {
+	zip := func(exts, from int, last string) []byte {
+		var b bytes.Buffer
+		add := func(name string) {
+			var head [zipLocalLen]byte
+			copy(head[:], zipLocal)
+			head[26] = byte(len(name))
+			b.Write(head[:])
+			b.WriteString(name)
+		}
+		for i := range exts {
+			add(fmt.Sprintf("a.q%d", from+i))
+		}
+		for range maxMembers {
+			add("a.txt")
+		}
+		add(last)
+		return b.Bytes()
+	}
+	if f, _ := bombed(t, wrapped("application/zip", "a.zip", zip(200, 0, "evil.exe"))); f.OverLimits {
+		t.Error("that is not too much")
+	} else if !slices.ContainsFunc(f.Attachments, func(a Attachment) bool { return slices.Contains(a.MemberExtensions, "exe") }) {
+		t.Error("exe is not listed")
+	}
+	if f, _ := bombed(t, wrapped("application/zip", "a.zip", zip(maxMemberExts, 0, "evil.exe"))); !f.OverLimits {
+		t.Error("exe is not listed, and nothing says so")
+	}
+	msg := []byte("Content-Type: multipart/mixed; boundary=x\r\n\r\n")
+	for i := range 200 {
+		msg = append(append(msg, "--x\r\n"...), wrapped("application/zip", "a.zip", zip(150, 150*i, "a.txt"))...)
+	}
+	f, _ := bombed(t, msg)
+	size := 0
+	for _, a := range f.Attachments {
+		for _, w := range append(append(a.Names, a.Extensions...), a.MemberExtensions...) {
+			size += len(w) + wordBytes
+		}
+	}
+	if size > maxWords || !f.OverLimits {
+		t.Errorf("%d bytes of words, limits %v", size, f.OverLimits)
 	}
 }
