@@ -42,7 +42,9 @@ type Store struct {
 	closed bool
 	ended  chan struct{}
 
-	waiting atomic.Int64 // entries not yet written
+	waiting atomic.Int64  // entries not yet written
+	bytes   atomic.Int64  // about what they take
+	room    chan struct{} // gets a token when there are fewer
 	lost    atomic.Int64
 	sick    atomic.Pointer[error] // why the last batch could not be written
 }
@@ -51,6 +53,7 @@ type Store struct {
 type pending struct {
 	e    *Entry
 	done chan<- error // nil: nobody waits
+	size int64
 }
 
 //go:embed schema
@@ -80,7 +83,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := o.DB.Migrate(ctx, "journal", steps); err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, queue: make(chan pending, o.Queue), ended: make(chan struct{})}
+	s := &Store{o: o, queue: make(chan pending, o.Queue), room: make(chan struct{}, 1), ended: make(chan struct{})}
 	go s.run()
 	return s, nil
 }
@@ -102,7 +105,7 @@ func (s *Store) Flush(ctx context.Context) error { return s.handAndWait(ctx, nil
 
 func (s *Store) handAndWait(ctx context.Context, e *Entry) error {
 	done := make(chan error, 1)
-	if err := s.hand(ctx, pending{e, done}); err != nil {
+	if err := s.hand(ctx, pending{e: e, done: done}); err != nil {
 		return err
 	}
 	select {
@@ -120,6 +123,10 @@ func (s *Store) hand(ctx context.Context, p pending) error {
 		return ErrClosed
 	}
 	if p.e != nil {
+		p.size = p.e.weight()
+		if err := s.enter(ctx, p.size); err != nil {
+			return err
+		}
 		s.waiting.Add(1)
 	}
 	select {
@@ -128,9 +135,58 @@ func (s *Store) hand(ctx context.Context, p pending) error {
 	case <-ctx.Done():
 		if p.e != nil {
 			s.waiting.Add(-1)
+			s.leave(p.size)
 		}
 		return fmt.Errorf("record: the queue is full: %w", context.Cause(ctx))
 	}
+}
+
+// maxQueued bounds what all entries take that wait to be written, in bytes: facts are chosen by
+// strangers, and a disk may be slow.
+const maxQueued = 32 << 20
+
+// enter waits until there is room for n more bytes; one entry alone always has it.
+func (s *Store) enter(ctx context.Context, n int64) error {
+	for {
+		used := s.bytes.Load()
+		if used == 0 || used+n <= maxQueued {
+			if s.bytes.CompareAndSwap(used, used+n) {
+				s.wake()
+				return nil
+			}
+			continue
+		}
+		select {
+		case <-s.room:
+		case <-ctx.Done():
+			return fmt.Errorf("record: the queue is full: %w", context.Cause(ctx))
+		}
+	}
+}
+
+func (s *Store) leave(n int64) {
+	s.bytes.Add(-n)
+	s.wake()
+}
+
+// wake lets one who waits for room look again; when that one enters it wakes the next.
+func (s *Store) wake() {
+	select {
+	case s.room <- struct{}{}:
+	default:
+	}
+}
+
+// weight is about how many bytes the entry takes.
+func (e *Entry) weight() int64 {
+	n := 1024
+	for _, f := range e.Facts {
+		n += len(f)
+	}
+	for i := range e.Outcomes {
+		n += 512 + len(e.Outcomes[i].Rules)
+	}
+	return int64(n)
 }
 
 // Err tells why the journal could not be written when it last had to; nil while all is well.
@@ -231,6 +287,7 @@ func (s *Store) write(batch []pending) {
 	for i, p := range batch {
 		if p.e != nil {
 			s.waiting.Add(-1)
+			s.leave(p.size)
 		}
 		if errs[i] != nil {
 			s.lost.Add(1)

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -287,6 +288,47 @@ func TestFullQueueWaitsWithinContext(t *testing.T) {
 	if got := len(ids(t, s, Query{})); got != n-1 {
 		t.Errorf("%d entries, %d were taken", got, n-1)
 	}
+}
+
+// Entries with facts of a megabyte, while the disk is slow: they wait in their transactions, not
+// in memory without end, and all are written at last.
+func TestS36_BytesThatWaitAreBounded(t *testing.T) {
+	s := open(t, t.TempDir(), Options{Linger: -1})
+	in, out := make(chan bool), make(chan bool)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.o.DB.Write(context.Background(), func(*store.Tx) error { close(in); <-out; return nil }) })
+	<-in // nothing is written from here on
+	big := json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`)
+	const n = 200
+	var taken atomic.Int32
+	for range n {
+		wg.Go(func() {
+			e := sample(start, "a@example.org")
+			e.Facts = map[string]json.RawMessage{"content": big}
+			if err := s.Record(context.Background(), e); err != nil {
+				t.Error(err)
+			}
+			taken.Add(1)
+		})
+	}
+	for taken.Load() < maxQueued>>20-1 {
+		time.Sleep(time.Millisecond)
+	}
+	if got := s.bytes.Load(); got > maxQueued {
+		t.Errorf("%d bytes wait", got)
+	}
+	close(out)
+	wg.Wait()
+	if got, err := count(s); err != nil || got != n {
+		t.Errorf("%d entries, %v", got, err)
+	}
+}
+
+func count(s *Store) (n int, err error) {
+	if err := s.Flush(context.Background()); err != nil {
+		return 0, err
+	}
+	return n, s.o.DB.Reader().QueryRow("SELECT count(*) FROM entries").Scan(&n)
 }
 
 func TestOneBadEntryDoesNotCostTheOthers(t *testing.T) {
