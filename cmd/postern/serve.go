@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"postern/gateway"
 )
 
 // serveCmd runs the gateway until a signal.
@@ -46,6 +48,9 @@ func (c *serveCmd) Run(out output) error {
 	log := newLog(cfg, out.err)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryBase + cfg.Limits.over(gateway.DefaultLimits()).Memory)
 	}
 	if doubt := cfg.doubtfulName(); doubt != "" {
 		log.Warn(doubt)
@@ -81,6 +86,10 @@ func (c *serveCmd) Run(out output) error {
 // small, since bodies lie in pooled blocks within limits.memory, and what messages leave behind
 // is collected the cheaper the more of it there is at once.
 const gcPercent = 300
+
+// memoryBase is what the process may take besides limits.memory before it collects more often
+// than that (S-36): hostile mail has facts of a megabyte.
+const memoryBase = 256 << 20
 
 func newLog(cfg *Config, w io.Writer) *slog.Logger {
 	var level slog.Level
