@@ -62,6 +62,7 @@ func (s session) Mail(string, *smtp.MailOptions) error {
 	tx, reply := a.talk.begin(a.from, a.opts)
 	if reply != nil && !reply.OK() {
 		a.answer = reply
+		a.logRefusal("MAIL FROM:<"+a.from.String()+">", replyLine(reply))
 		return refused
 	}
 	a.tx, a.tried, a.accepted = tx, 0, 0

@@ -139,10 +139,21 @@ func (a *adapter) cmdMail(arg string) bool {
 		a.from, a.opts, refusal = parseMail(arg, a.ext, a.limit)
 	}
 	if refusal != "" {
-		a.w.refuse(refusal)
-		return false
+		return a.turnDown("MAIL "+arg, refusal)
 	}
 	return a.put("MAIL FROM:<s@client.invalid>")
+}
+
+// turnDown refuses a command of which no journal entry will tell: the log does.
+func (a *adapter) turnDown(command, refusal string) bool {
+	a.w.refuse(refusal)
+	a.logRefusal(command, refusal)
+	return false
+}
+
+func (a *adapter) logRefusal(command, refusal string) {
+	a.front.log.Info("command refused", "client", a.client.Addr.String(), "helo", a.client.Helo,
+		"command", mail.Printable(command, 256), "reply", refusal)
 }
 
 func (a *adapter) cmdRcpt(arg string) bool {
@@ -152,8 +163,7 @@ func (a *adapter) cmdRcpt(arg string) bool {
 	}
 	var refusal string
 	if a.to, refusal = parseRcpt(arg, a.ext, a.opts.UTF8, a.front.postmaster()); refusal != "" {
-		a.w.refuse(refusal)
-		return false
+		return a.turnDown("RCPT "+arg, refusal)
 	}
 	if most := a.front.cfg.Limits.Recipients; most > 0 && a.accepted >= most {
 		a.w.say("452 4.5.3 Too many recipients") // no fault: the rest comes in a second message
