@@ -75,12 +75,6 @@ func (p *Policy) ShadowNeeds() []string {
 	return slices.Compact(out)
 }
 
-// PerRecipient reports whether a rule, be it a shadow, reads the recipient: else one
-// verdict is that of all recipients.
-func (p *Policy) PerRecipient() bool {
-	return slices.ContainsFunc(p.rules, func(r *rule) bool { return slices.Contains(r.info.Needs, "rcpt") })
-}
-
 // Version names the rules, what they were compiled with, and the engine.
 func (p *Policy) Version() string { return p.version }
 

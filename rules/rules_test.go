@@ -229,14 +229,6 @@ func TestVersionIsOfAllThatMatters(t *testing.T) {
 	}
 }
 
-func TestPerRecipient(t *testing.T) {
-	for when, want := range map[string]bool{`rcpt.local == "a"`: true, `sender.local == "a"`: false} {
-		if got := compile(t, rulesOf("name: a\n    when: '"+when+"'\n    do: discard")).PerRecipient(); got != want {
-			t.Errorf("%s: %v", when, got)
-		}
-	}
-}
-
 func TestShadowNeeds(t *testing.T) {
 	p := compile(t, `rules:
   - {name: a, when: client.trusted and rcpt.local == "a", do: discard, shadow: true}

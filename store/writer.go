@@ -206,19 +206,6 @@ func (t *Tx) Exec(query string, args ...any) (int64, error) {
 	return r.RowsAffected()
 }
 
-// Insert runs one INSERT and returns the new row's number.
-func (t *Tx) Insert(query string, args ...any) (int64, error) {
-	s, err := t.prepare(query)
-	if err != nil {
-		return 0, err
-	}
-	r, err := s.ExecContext(context.Background(), args...)
-	if err != nil {
-		return 0, err
-	}
-	return r.LastInsertId()
-}
-
 // Query runs a SELECT inside the transaction. Close the rows.
 func (t *Tx) Query(query string, args ...any) (*sql.Rows, error) {
 	s, err := t.prepare(query)

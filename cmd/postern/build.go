@@ -31,6 +31,7 @@ type program struct {
 	upstream *gateway.Servers
 	resolver *filters.DNS
 	gateway  *gateway.Gateway
+	spool    *mail.Spool
 	certs    *certificates
 	metrics  *metrics
 	policy   *policyState
@@ -61,11 +62,12 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 	if err != nil {
 		return p, err
 	}
+	p.spool = mail.NewSpool(gcfg.SpoolDir, 0, gcfg.Limits.Memory)
 	p.gateway = gateway.New(gcfg, gateway.Deps{
 		Upstream:   p.upstream,
 		Quarantine: p.quarantine,
 		Journal:    journal.Tee(p.journal, journal.LogSink(log), p.metrics.sink()),
-		Spool:      mail.NewSpool(gcfg.SpoolDir, 0, gcfg.Limits.Memory),
+		Spool:      p.spool,
 		Log:        log,
 	})
 	p.policy = &policyState{}

@@ -57,6 +57,10 @@ func (c *serveCmd) Run(out output) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	defer context.AfterFunc(ctx, stop)() // who asks twice does not want to wait
+	if os.Geteuid() == 0 {
+		log.Warn("running as root: give Postern a user of its own, with CAP_NET_BIND_SERVICE for port 25")
+	}
 	hup := make(chan os.Signal, 1) // from here on: a reload that comes during the start must not end it
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -187,15 +191,11 @@ func (p *program) housekeeping(ctx context.Context) {
 		if err := p.sweep(ctx, sweepAge); err != nil && ctx.Err() == nil {
 			p.log.Error("sweeping", "error", err)
 		}
-		if n, err := p.quarantine.Expire(ctx, time.Now()); err != nil {
+		if _, err := p.quarantine.Expire(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			p.log.Error("expiring held mail", "error", err)
-		} else if n > 0 {
-			p.log.Info("held mail past its retention was removed", "count", n)
 		}
-		if n, err := p.journal.Prune(ctx, time.Now()); err != nil {
+		if _, err := p.journal.Prune(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			p.log.Error("pruning the journal", "error", err)
-		} else if n > 0 {
-			p.log.Info("journal entries past their retention were removed", "count", n)
 		}
 		if u, err := p.quarantine.Usage(ctx); err == nil && u.Max > 0 && u.Bytes > u.Max/10*8 {
 			p.log.Warn("the quarantine is nearly full: when it is, mail that has to be held is answered 452", "bytes", u.Bytes, "max", u.Max)
