@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -152,7 +151,7 @@ func (c *heldShowCmd) Run(out output) error {
 		return notFound(c.ID, err)
 	}
 	if c.JSON {
-		return json.NewEncoder(out.out).Encode(it)
+		return printObject(out.out, it)
 	}
 	printItem(out.out, it)
 	return nil
@@ -258,14 +257,14 @@ func report(out output, asJSON bool, id, done string, err error) bool {
 		if err != nil {
 			m["result"], m["error"] = "failed", err.Error()
 		}
-		_ = json.NewEncoder(out.out).Encode(m)
+		_ = printObject(out.out, m)
 		return err != nil
 	}
 	if err != nil {
-		fmt.Fprintf(out.err, "postern: %s: %v\n", id, err)
+		fmt.Fprintf(out.err, "postern: %s: %s\n", clip(id, 60), clip(strings.ReplaceAll(err.Error(), "\n", "; "), 2000))
 		return true
 	}
-	fmt.Fprintf(out.out, "%s: %s\n", id, done)
+	fmt.Fprintf(out.out, "%s: %s\n", id, clip(done, 2000))
 	return false
 }
 

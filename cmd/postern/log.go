@@ -142,7 +142,7 @@ func (c *logShowCmd) Run(out output) error {
 		return err
 	}
 	if c.JSON {
-		return json.NewEncoder(out.out).Encode(entryOf(e))
+		return printObject(out.out, entryOf(e))
 	}
 	printEntry(out.out, e)
 	return nil

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -35,7 +34,7 @@ func (rulesFactsCmd) Help() string { return "Example:\n  postern rules facts | g
 func (c *rulesFactsCmd) Run(out output) error {
 	facts := rules.Describe(filters.Vocabulary())
 	if c.JSON {
-		return json.NewEncoder(out.out).Encode(facts)
+		return printObject(out.out, facts)
 	}
 	w := tabwriter.NewWriter(out.out, 0, 4, 2, ' ', 0)
 	for _, f := range facts {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"postern/rules"
@@ -18,11 +20,15 @@ import (
 // wide is how many columns a line has.
 const wide = 100
 
+const zeroWidthJoiner = '\u200d'
+
 // clip shows text of a stranger on a terminal: one line, no control characters, bounded.
 func clip(s string, n int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x200e && r <= 0x200f ||
-			r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if r == zeroWidthJoiner { // in many an emoji, and nothing without it
+			return -1
+		}
+		if !unicode.IsGraphic(r) {
 			return '?'
 		}
 		return r
@@ -204,11 +210,35 @@ func (p *factPrinter) print(name, value string) {
 
 // printJSON prints a list as JSON, one object a line.
 func printJSON[T, U any](w io.Writer, list []T, as func(T) U) error {
-	enc := json.NewEncoder(w)
 	for _, v := range list {
-		if err := enc.Encode(as(v)); err != nil {
+		if err := printObject(w, as(v)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// printObject prints v as JSON on one line. What a terminal could act on, or what turns the
+// direction of text, is escaped: encoding/json leaves everything from DEL on as it is.
+func printObject(w io.Writer, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	out := make([]byte, 0, len(text)+1)
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRune(text[i:])
+		switch {
+		case r < utf8.RuneSelf && r != 0x7f || unicode.IsGraphic(r):
+			out = append(out, text[i:i+n]...)
+		case r < 0x10000:
+			out = fmt.Appendf(out, "\\u%04x", r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, "\\u%04x\\u%04x", high, low)
+		}
+		i += n
+	}
+	_, err = w.Write(append(out, '\n'))
+	return err
 }

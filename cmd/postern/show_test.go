@@ -57,7 +57,7 @@ func TestMistakesOnTheCommandLineSayWhereToLook(t *testing.T) {
 
 // What strangers sent can neither break lines nor steer the terminal, and lines stay short.
 func TestStrangersTextOnATerminal(t *testing.T) {
-	hostile := "x\n\x1b[31mred\r\u202e\u0085" + strings.Repeat("wide ", 100)
+	hostile := "x\n\x1b[31mred\r\u202e\u0085\u009b31m\u200b\u2028\x7f\U000e0041" + strings.Repeat("wide ", 100)
 	addr := mail.Address{Local: "ana", Domain: "example.org"}
 	env := mail.Envelope{ID: "01M81NKBQJATZV5BCAGC5588C4", Sender: addr, Client: mail.Client{Addr: netip.MustParseAddr("192.0.2.1"), Helo: hostile}}
 	facts, err := json.Marshal(map[string]any{"subject": hostile, "list": strings.Split(strings.Repeat("a,", 300), ","), "header": map[string]string{hostile: "x"}})
@@ -87,13 +87,30 @@ func TestStrangersTextOnATerminal(t *testing.T) {
 	}
 }
 
+// The JSON of a command may land on a terminal, too, and says the same all the same.
+func TestStrangersTextInJSON(t *testing.T) {
+	want := "x\n\x1b[31mred\u009b31m\u202e\u200b\u2028\x7f\U000e0041 äöü 日本 <&>\\\""
+	var out bytes.Buffer
+	if err := printObject(&out, want); err != nil {
+		t.Fatal(err)
+	}
+	checkLines(t, out.String(), 200)
+	var got string
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil || got != want {
+		t.Errorf("%q, %v", got, err)
+	}
+	if !strings.Contains(out.String(), "äöü 日本") {
+		t.Errorf("what everybody can read is escaped: %s", out.String())
+	}
+}
+
 func checkLines(t *testing.T, text string, most int) {
 	t.Helper()
 	for line := range strings.SplitSeq(text, "\n") {
 		if n := utf8.RuneCountInString(line); n > most {
 			t.Errorf("%d columns: %s", n, line)
 		}
-		if i := strings.IndexFunc(line, func(r rune) bool { return unicode.IsControl(r) || r == 0x202e }); i >= 0 {
+		if i := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsGraphic(r) }); i >= 0 {
 			t.Errorf("a control character: %q", line)
 		}
 	}

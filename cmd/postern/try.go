@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -88,7 +87,7 @@ func (c *tryCmd) Run(out output) error {
 			o.res = &tryResult{File: c.Files[i], Error: o.err.Error()}
 		}
 		if c.JSON {
-			o.err = json.NewEncoder(out.out).Encode(o.res)
+			o.err = printObject(out.out, o.res)
 			failed = failed || o.err != nil
 		} else if o.err == nil {
 			o.res.print(out.out)
