@@ -3,6 +3,7 @@
 package testkit
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,11 +27,18 @@ func Program(t testing.TB, name, pkg string) string {
 	return ""
 }
 
-// Missing skips a test of a real part, or fails it where real parts are required.
+// Missing skips a test of a real part, or fails it where real parts are required. What was
+// skipped is added to the file POSTERN_SKIPPED, since go test shows it only with -v.
 func Missing(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("POSTERN_REAL") == "require" {
 		t.Fatal("real part missing: " + why)
+	}
+	if file := os.Getenv("POSTERN_SKIPPED"); file != "" {
+		if f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
+			fmt.Fprintf(f, "skipped %s: %s\n", t.Name(), why)
+			f.Close()
+		}
 	}
 	t.Skip("skipped a real part: " + why)
 }

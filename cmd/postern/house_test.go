@@ -43,7 +43,14 @@ var fences = map[string][]string{
 	"github.com/emersion/go-smtp":         {"postern/gateway"},
 	"github.com/baruwa-enterprise/clamd":  {"postern/filters"},
 	"github.com/miekg/dns":                {"postern/filters", "postern/filters/dnsfake"},
+	"github.com/emersion/go-message":      {"postern/filters"},
+	"github.com/emersion/go-msgauth":      {"postern/filters", "postern/cmd/postern"}, // the demo signs with it
 	"modernc.org/sqlite":                  {"postern/store"},
+	"github.com/jackc/pgx":                {"postern/store"},
+	"github.com/lib/pq":                   {"postern/store"},
+	"github.com/minio/minio-go":           {"postern/quarantine"},
+	"github.com/aws/aws-sdk-go-v2":        {"postern/quarantine"},
+	"github.com/alecthomas/kong":          {"postern/cmd/postern"},
 	"net/http":                            {"postern/cmd/postern"},
 	"os/exec":                             {"postern/testkit"},
 	"github.com/prometheus/client_golang": {"postern/cmd/postern"},
@@ -100,6 +107,36 @@ func TestHouseImports(t *testing.T) {
 		}
 		if !room && !strings.HasPrefix(p.ImportPath, "postern/cmd/") && !strings.HasPrefix(p.ImportPath, "postern/bench") && !strings.HasSuffix(p.ImportPath, "test") {
 			t.Errorf("%s is a room without a line in this table", p.ImportPath)
+		}
+	}
+}
+
+// Rules are pure: text and facts in, verdict out. No clock but message.received, no I/O.
+func TestHouseRulesArePure(t *testing.T) {
+	forbidden := []string{"os", "net", "net/http", "syscall", "database/sql", "log", "log/slog", "math/rand", "math/rand/v2", "crypto/rand"}
+	for _, p := range list(t) {
+		if p.ImportPath != "postern/rules" {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if slices.Contains(forbidden, imp) {
+				t.Errorf("rules import %s", imp)
+			}
+		}
+		for _, file := range p.GoFiles {
+			set := token.NewFileSet()
+			f, err := parser.ParseFile(set, filepath.Join(p.Dir, file), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				if s, ok := n.(*ast.SelectorExpr); ok {
+					if x, ok := s.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "After", "NewTimer", "Sleep"}, s.Sel.Name) {
+						t.Errorf("%s: time.%s", set.Position(s.Pos()), s.Sel.Name)
+					}
+				}
+				return true
+			})
 		}
 	}
 }
