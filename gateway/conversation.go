@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,12 +75,16 @@ func (c *conversation) begin(from mail.Address, o mail.Options) (deal, *mail.Rep
 	return t, nil
 }
 
-// refuses says which option the internal server lacks: it is never silently dropped.
+// refuses says why no transaction is begun: which option the internal server lacks, for one, since
+// none is silently dropped.
 func (c *conversation) refuses(from mail.Address, o mail.Options) *mail.Reply {
 	e := c.g.extensions()
 	switch {
 	case c.g.cfg.RequireTLS && c.client.TLS == "":
 		return replyNeedsTLS
+	case strings.EqualFold(c.client.Helo, c.g.cfg.Hostname): // it is us: each RCPT would open the next round (S-50)
+		c.g.log.Error("a client calls itself what we are called: is an internal server set to ourselves?", "client", c.client.Addr, "helo", c.client.Helo)
+		return replyOurself
 	case e.Size > 0 && o.Size > e.Size:
 		return replyTooBig
 	case (o.UTF8 || from.NeedsUTF8()) && !e.UTF8:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -177,5 +178,30 @@ func TestS33_CutAtEveryByte(t *testing.T) {
 	}
 	if t.Logf("%d connections, %d entries, %d taken", 3*(len(whole)+1), len(es), len(in.taken())); len(in.taken()) == 0 {
 		t.Error("nothing was delivered at all")
+	}
+}
+
+// An internal server that is ourselves, by mistake: the first round ends it, the client is told
+// to try again, and the log says what to do.
+func TestS50_OurselvesAsInternalServer(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	free.Close()
+	s := newSite(t, addr, "")
+	text, err := os.ReadFile(s.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "postern.yaml", strings.Replace(string(text), `listen: ["127.0.0.1:0"]`, fmt.Sprintf("listen: [%q]", addr), 1))
+	g := s.serve(t)
+	x := mustDial(t, g.addr)
+	x.must(t, "MAIL FROM:<eve@friend.example>", "250")
+	x.must(t, "RCPT TO:<a@example.org>", "451 4.4.6")
+	g.log.must(t, 1, "msg", "a client calls itself what we are called")
+	if n := g.program.gateway.Sessions(); n > 3 {
+		t.Errorf("%d sessions for one message", n)
 	}
 }

@@ -37,6 +37,8 @@ func TestConfigErrors(t *testing.T) {
 		{"route of a stranger", "domains: [a.example, .b.example]\nroutes:\n- domains: [x.b.example, .b.example, b.example, c.example]\n  servers: ['a:25']\n",
 			"c.yaml:3:49: c.example is not in domains"},
 		{"everybody is a proxy", "proxies: ['0.0.0.0/0']\n", "everybody"},
+		{"a whole registry", "domains: [a.example, .co.uk]\nupstream: {servers: ['a:25']}\n", "c.yaml:1:22: everybody can register"},
+		{"an address for a name", "hostname: '[192.0.2.1]'\ndomains: [a.example]\nupstream: {servers: ['a:25']}\n", "is no host name"},
 		{"bad domain", "domains: [a..example]\nupstream: {servers: ['a:25']}\n", "not a domain: a..example"},
 	}
 	for _, tt := range tests {
@@ -51,6 +53,19 @@ func TestConfigErrors(t *testing.T) {
 				t.Errorf("error:\n%v\nwant: %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// The name that we call ourselves is said in SMTP, where it has to be ASCII.
+func TestConfigHostnameInAnySpelling(t *testing.T) {
+	for said, want := range map[string]string{"Mx.Example.ORG": "mx.example.org", "mx.exämple.org": "mx.xn--exmple-cua.org"} {
+		c := defaultConfig()
+		if err := c.parse("c.yaml", []byte("hostname: "+said+"\ndomains: [.intern, org]\nupstream: {servers: ['a:25']}\n")); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.validate(); err != nil || c.Hostname != want {
+			t.Errorf("%s: %q, %v", said, c.Hostname, err)
+		}
 	}
 }
 

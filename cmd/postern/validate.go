@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/publicsuffix"
+
 	"postern/mail"
 )
 
@@ -47,8 +49,15 @@ func (p *problems) names() {
 	} else if _, err := mail.NewDomainSet(c.Domains); err != nil {
 		p.bad("$.domains", "%v", err)
 	}
-	if _, err := mail.ParseDomain(c.Hostname); err != nil {
+	for i, d := range c.Domains {
+		if name, sub := strings.CutPrefix(d, "."); sub && registry(name) {
+			p.bad(fmt.Sprintf("$.domains[%d]", i), "everybody can register a domain below %s: mail would be taken for strangers", name)
+		}
+	}
+	if host, err := mail.ParseDomain(c.Hostname); err != nil || host[0] == '[' {
 		p.bad("$.hostname", "%q is no host name: it goes into the greeting and into headers", c.Hostname)
+	} else {
+		c.Hostname = host // as it is said in SMTP
 	}
 	if c.Data == "" {
 		p.bad("$.data", "no data folder")
@@ -67,6 +76,16 @@ func (p *problems) names() {
 	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
 		p.bad("$.tls", "certificate and key belong together")
 	}
+}
+
+// registry reports whether a domain is one that sells names below it.
+func registry(name string) bool {
+	d, err := mail.ParseDomain(name)
+	if err != nil {
+		return false
+	}
+	suffix, icann := publicsuffix.PublicSuffix(d)
+	return suffix == d && icann
 }
 
 // routes also gives them the defaults of upstream.
