@@ -11,94 +11,6 @@ import (
 	"postern/mail"
 )
 
-// ContentFacts are what the message itself says and contains. Texts are decoded to UTF-8; lists
-// are capped, and content.over_limits tells when something was left out for a limit.
-type ContentFacts struct {
-	Error string `expr:"error" json:"error,omitempty" doc:"Why the content could not be read; empty when it could."`
-
-	Size            int                 `expr:"size" json:"size" doc:"Bytes of the message as received."`
-	Subject         string              `expr:"subject" json:"subject" doc:"First Subject, decoded."`
-	SubjectRaw      string              `expr:"subject_raw" json:"subject_raw,omitempty" doc:"First Subject as it stands in the header, when it differs from the decoded one."`
-	SubjectCharset  string              `expr:"subject_charset" json:"subject_charset,omitempty" doc:"Charset of the first encoded word in the subject, in lower case."`
-	From            []From              `expr:"from" json:"from,omitempty" doc:"Every mailbox that any reader may take for an author."`
-	FromFields      int                 `expr:"from_fields" json:"from_fields" doc:"How many fields may be taken for From; 1 in good mail."`
-	FromOK          bool                `expr:"from_ok" json:"from_ok" doc:"There is one From field with one mailbox that everybody reads alike."`
-	ReplyTo         []From              `expr:"reply_to" json:"reply_to,omitempty" doc:"Mailboxes of Reply-To."`
-	To              []From              `expr:"to" json:"to,omitempty" doc:"Mailboxes of To, at most 64."`
-	Cc              []From              `expr:"cc" json:"cc,omitempty" doc:"Mailboxes of Cc, at most 64."`
-	Date            string              `expr:"date" json:"date,omitempty" doc:"Date in RFC 3339 form, empty when it is missing or cannot be read."`
-	DateSkewSeconds int                 `expr:"date_skew_seconds" json:"date_skew_seconds" doc:"Seconds by which Date is ahead of the time of receipt; negative for the past; 0 without a Date."`
-	MessageID       string              `expr:"message_id" json:"message_id,omitempty" doc:"Message-ID as it stands."`
-	ListID          string              `expr:"list_id" json:"list_id,omitempty" doc:"List-Id between its angle brackets (RFC 2919)."`
-	ReceivedHops    int                 `expr:"received_hops" json:"received_hops" doc:"Number of Received fields."`
-	Header          map[string]string   `expr:"header" json:"header,omitempty" doc:"First field of each name (in lower case), decoded, at most 4 KiB."`
-	Headers         map[string][]string `expr:"headers" json:"headers,omitempty" doc:"All fields of each name (in lower case), decoded, at most 4 KiB each."`
-	Duplicates      []string            `expr:"duplicates" json:"duplicates,omitempty" doc:"Names of fields that may stand once and stand more than once."`
-
-	Type        string       `expr:"type" json:"type" doc:"Declared type of the message, in lower case: text/plain, multipart/mixed."`
-	Parts       []Part       `expr:"parts" json:"parts,omitempty" doc:"The parts in order, containers too, at most 256."`
-	PartCount   int          `expr:"part_count" json:"part_count" doc:"Number of parts."`
-	Attachments []Attachment `expr:"attachments" json:"attachments,omitempty" doc:"Every part with a name, a disposition of attachment or a type other than text; files found within text; members of archives, with archive set."`
-	Links       []Link       `expr:"links" json:"links,omitempty" doc:"What the text and the HTML point to, each once, at most 1000."`
-	LinksCut    bool         `expr:"links_cut" json:"links_cut,omitempty" doc:"There are more links than listed."`
-	Text        string       `expr:"text" json:"text,omitempty" doc:"Beginning of the plain text parts, decoded, at most 16 KiB."`
-	HTML        string       `expr:"html" json:"html,omitempty" doc:"Beginning of the HTML parts as source, decoded, at most 16 KiB."`
-	GTUBE       bool         `expr:"gtube" json:"gtube,omitempty" doc:"The test string of spam filters is in a text part."`
-
-	Signed    bool `expr:"signed" json:"signed,omitempty" doc:"Signed by S/MIME or PGP; the signature is not verified."`
-	Encrypted bool `expr:"encrypted" json:"encrypted,omitempty" doc:"Encrypted by S/MIME or PGP: nobody on the way can look inside."`
-
-	Defects    []string `expr:"defects" json:"defects,omitempty" doc:"Words for what is wrong with the form of the message."`
-	Unusual    bool     `expr:"unusual" json:"unusual,omitempty" doc:"The form is one that scanners of whole messages may not follow: decoded parts should be scanned too."`
-	Malformed  bool     `expr:"malformed" json:"malformed,omitempty" doc:"A defect is one that readers may be deceived by; the built-in policy holds such mail."`
-	OverLimits bool     `expr:"over_limits" json:"over_limits,omitempty" doc:"A limit was reached, so that not all of the message was looked at."`
-}
-
-// From is one mailbox.
-type From struct {
-	Name    string `expr:"name" json:"name,omitempty" doc:"Display name, decoded."`
-	Address string `expr:"address" json:"address" doc:"Address in its canonical form."`
-	Domain  string `expr:"domain" json:"domain" doc:"Domain in lower case and A-labels, empty when the address has none."`
-
-	NameDomain string `expr:"name_domain" json:"name_domain,omitempty" doc:"Domain of an address that the display name shows, when it is not the mailbox's own."`
-}
-
-// A Part is one part of a message as its header declares it.
-type Part struct {
-	Type        string `expr:"type" json:"type" doc:"Declared type, in lower case."`
-	Charset     string `expr:"charset" json:"charset,omitempty" doc:"Declared charset, in lower case."`
-	Encoding    string `expr:"encoding" json:"encoding,omitempty" doc:"Content-Transfer-Encoding as declared, in lower case."`
-	Disposition string `expr:"disposition" json:"disposition,omitempty" doc:"Inline, attachment or what was declared."`
-	Name        string `expr:"name" json:"name,omitempty" doc:"File name, empty without one."`
-	Size        int    `expr:"size" json:"size" doc:"Decoded bytes; 0 for containers."`
-	Depth       int    `expr:"depth" json:"depth" doc:"How deep it lies; 0 is the message itself."`
-}
-
-// An Attachment is a file in a message, or inside of an archive in it.
-type Attachment struct {
-	Name             string   `expr:"name" json:"name" doc:"File name as a good mail reader shows it."`
-	Names            []string `expr:"names" json:"names,omitempty" doc:"Every name that some reader may see or save it under, at most 16."`
-	Extensions       []string `expr:"extensions" json:"extensions,omitempty" doc:"Last and last but one extension of every name, in lower case without dot."`
-	Type             string   `expr:"type" json:"type,omitempty" doc:"Declared type, in lower case."`
-	RealType         string   `expr:"real_type" json:"real_type,omitempty" doc:"Type by the first bytes of the content."`
-	Executable       bool     `expr:"executable" json:"executable,omitempty" doc:"A program or script by its first bytes or the extension of one of its names."`
-	Size             int      `expr:"size" json:"size" doc:"Decoded bytes."`
-	SHA256           string   `expr:"sha256" json:"sha256,omitempty" doc:"SHA-256 of the decoded bytes, in hex."`
-	Encoding         string   `expr:"encoding" json:"encoding,omitempty" doc:"How it was encoded: base64, quoted-printable, uuencode, yenc, binhex, or empty."`
-	Disposition      string   `expr:"disposition" json:"disposition,omitempty" doc:"Inline, attachment or what was declared."`
-	Archive          string   `expr:"archive" json:"archive,omitempty" doc:"Name of the archive it lies in; empty for a part of the message."`
-	Encrypted        bool     `expr:"encrypted" json:"encrypted,omitempty" doc:"An archive with encrypted members, or such a member."`
-	Members          int      `expr:"members" json:"members,omitempty" doc:"Number of files in the archive."`
-	MemberExtensions []string `expr:"member_extensions" json:"member_extensions,omitempty" doc:"Extensions of all files in the archive, also of those not listed."`
-}
-
-// A Link is a URL in the text.
-type Link struct {
-	URL      string `expr:"url" json:"url" doc:"The URL as it stands, at most 512 bytes."`
-	Host     string `expr:"host" json:"host,omitempty" doc:"Its host in lower case and A-labels."`
-	TextHost string `expr:"text_host" json:"text_host,omitempty" doc:"Host that the text of the link shows, when it is another one."`
-}
-
 // Caps of lists in the facts.
 const (
 	maxFactParts       = 256
@@ -109,13 +21,6 @@ const (
 	maxWords  = 512 << 10 // bytes of names and extensions of all attachments
 	wordBytes = 16        // that a word takes besides its own
 )
-
-// Abridged gives the facts without the text, for the journal: it outlives the message, and is
-// no place for what people wrote.
-func (f ContentFacts) Abridged() any {
-	f.Text, f.HTML = "", ""
-	return f
-}
 
 // content gathers what the message contains, while it arrives.
 func content() Filter {
