@@ -43,11 +43,20 @@ func network(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// enter counts one more connection, unless there are too many.
-func (a *admission) enter() bool {
+// reserve is the share of Limits.Connections, on top of it, that is for those who have none yet:
+// a few who open as many as they may do not keep everybody out (S-31).
+const reserve = 10
+
+// enter counts one more connection, unless there are too many. first is the only one of its
+// network, or one of ours.
+func (a *admission) enter(first bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.lim.Connections > 0 && a.total >= a.lim.Connections {
+	most := a.lim.Connections
+	if first {
+		most += most / reserve
+	}
+	if a.lim.Connections > 0 && a.total >= most {
 		return false
 	}
 	a.total++
@@ -77,6 +86,13 @@ func (a *admission) enterFrom(addr netip.Addr, now time.Time) bool {
 	}
 	a.open[n]++
 	return true
+}
+
+// alone reports whether a network has one connection and no more.
+func (a *admission) alone(addr netip.Addr) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.open[network(addr)] == 1
 }
 
 func (a *admission) leaveFrom(addr netip.Addr) {

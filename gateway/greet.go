@@ -23,7 +23,7 @@ func (s *listening) enter(c net.Conn) {
 		s.turnAway(c, "Too many connections from your address")
 		return
 	}
-	if !s.doors.enter() {
+	if !s.doors.enter(!proxied && (!limited || s.doors.alone(peer.Addr()))) {
 		if limited {
 			s.doors.leaveFrom(peer.Addr())
 		}

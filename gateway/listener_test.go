@@ -177,6 +177,25 @@ func (f *testFront) rawFrom(t testing.TB, addr string) *testClient {
 	return newTestClient(t, c)
 }
 
+// A few who take all places that they may have leave some for those who have none.
+func TestS31_PlacesForThoseWhoHaveNone(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Limits.ConnectionsPerIP, cfg.Limits.Connections = 10, 20
+	cfg.Trusted = []netip.Prefix{prefix("127.0.0.9/32")}
+	f := startFront(t, cfg)
+	for range 10 {
+		f.rawFrom(t, "127.0.0.2").want("220")
+		f.rawFrom(t, "127.0.0.3").want("220")
+	}
+	f.rawFrom(t, "127.0.0.4").want("220")
+	f.rawFrom(t, "127.0.0.4").want("421 4.7.0 gw.test Too many connections,")
+	f.rawFrom(t, "127.0.0.9").want("220") // ours
+	f.rawFrom(t, "127.0.0.5").want("421 4.7.0 gw.test Too many connections,")
+	if n := f.f.sessions(); n != 22 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
 func TestAdmission(t *testing.T) {
 	lim := Limits{Connections: 100, ConnectionsPerIP: 100, RatePerIP: 60}
 	a := newAdmission(&lim)
