@@ -33,8 +33,8 @@ type Entry struct {
 // An Outcome is what became of one recipient's copy.
 type Outcome struct {
 	Recipient mail.Address    `json:"recipient"`
-	Do        string          `json:"do"`      // what was done: deliver quarantine reject defer discard
-	Verdict   string          `json:"verdict"` // what the rules said, when that differs (a reject that was held instead)
+	Do        string          `json:"do"`                // what was done: deliver quarantine reject defer discard
+	Verdict   string          `json:"verdict,omitempty"` // what the rules said, when that differs (a reject that was held instead)
 	Rule      string          `json:"rule,omitempty"`
 	Class     string          `json:"class,omitempty"`
 	Because   string          `json:"because,omitempty"`

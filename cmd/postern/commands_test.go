@@ -118,6 +118,14 @@ func TestHeldAndLogCommands(t *testing.T) {
 	if len(at(entry, "outcomes").([]any)) != 2 || at(entry, "outcomes", 0, "rules", 0, "rule") == nil {
 		t.Errorf("outcomes %v", at(entry, "outcomes"))
 	}
+	for _, ms := range []any{at(entry, "took_ms"), at(entry, "filters", 0, "took_ms"), at(entry, "steps", 0, "at_ms")} {
+		if v, ok := ms.(float64); !ok || v <= 0 || v > 60_000 {
+			t.Errorf("%v milliseconds", ms)
+		}
+	}
+	if at(entry, "took") != nil || at(entry, "filters", 0, "took") != nil {
+		t.Error("times without their unit")
+	}
 	want(exitDone, "gtube, class spam", "log", "show", id)
 	for filter, n := range map[string]int{"--result=held": 1, "--result=refused": 0, "--subject=lunch": 1, "--message-id=<gtube@friend.example>": 1, "--id=" + id: 1, "--client=127.0.0.1": 2} {
 		if got := strings.Count(want(exitDone, "", "log", "search", "--json", filter), "\n"); got != n {

@@ -49,15 +49,44 @@ func (logSearchCmd) Help() string {
 	return "Example:\n  postern log search --recipient ana@example.org --since 2d"
 }
 
-// logEntry is an entry with the reply, which Entry keeps apart.
+// logEntry is an entry as JSON has it: with the reply, which Entry keeps apart, and times in
+// milliseconds.
 type logEntry struct {
 	*journal.Entry
-	Answer tryReply `json:"reply"`
+	Answer  tryReply    `json:"reply"`
+	Filters []logTiming `json:"filters,omitempty"`
+	Steps   []logStep   `json:"steps,omitempty"`
+	Took    *struct{}   `json:"took,omitempty"` // hides that of Entry
+	TookMS  float64     `json:"took_ms"`
+}
+
+type logTiming struct {
+	Name    string  `json:"name"`
+	State   string  `json:"state"`
+	BeganMS float64 `json:"began_ms"` // since MAIL
+	TookMS  float64 `json:"took_ms"`
+	Error   string  `json:"error,omitempty"`
+}
+
+type logStep struct {
+	AtMS float64 `json:"at_ms"` // since MAIL
+	What string  `json:"what"`
+	Why  string  `json:"why,omitempty"`
 }
 
 func entryOf(e *journal.Entry) logEntry {
-	return logEntry{e, replyOf(&e.Reply)}
+	l := logEntry{Entry: e, Answer: replyOf(&e.Reply), TookMS: millis(e.Took)}
+	for _, f := range e.Filters {
+		l.Filters = append(l.Filters, logTiming{f.Name, f.State, millis(f.Began), millis(f.Took), f.Error})
+	}
+	for _, s := range e.Steps {
+		l.Steps = append(l.Steps, logStep{millis(s.At), s.What, s.Why})
+	}
+	return l
 }
+
+// millis is d in milliseconds, to the microsecond.
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // Run searches.
 func (c *logSearchCmd) Run(out output) error {

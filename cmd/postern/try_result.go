@@ -115,7 +115,7 @@ func (r *tryResult) gathered(results []filters.Result) {
 	for _, f := range results {
 		if _, there := r.Facts[f.Name]; !there {
 			r.Facts[f.Name] = f.Facts
-			r.Timings = append(r.Timings, tryTiming{f.Name, float64(f.Took.Microseconds()) / 1000})
+			r.Timings = append(r.Timings, tryTiming{f.Name, millis(f.Took)})
 		}
 	}
 }
