@@ -154,7 +154,11 @@ func (k *sink) take(p []byte) {
 	}
 	before := len(k.head)
 	k.size += int64(len(p))
-	if room := sniffBytes - before; room > 0 && (k.hashed || before < archiveBytes) {
+	most := archiveBytes // enough to see what is no text; not more, however it is cut into blocks
+	if k.hashed {
+		most = sniffBytes
+	}
+	if room := most - before; room > 0 {
 		if k.head == nil && k.hashed {
 			k.head = k.l.s.c.buffer()
 		}
