@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 
@@ -111,8 +112,12 @@ func (d *delivery) say(ctx context.Context, cmds []command) ([]answer, error) {
 	answers, err := l.say(ctx, cmds)
 	if err != nil {
 		d.drop()
+		if timedOut(err) { // silent is as bad as not there: the next one is tried first
+			l.host.setDown(err)
+		}
 		return nil, &serverError{l.host.addr, err, l.used}
 	}
+	l.host.answered()
 	l.used, l.dirty = true, true
 	for i, a := range answers {
 		if a.code >= 400 && strings.HasPrefix(cmds[i].line, "XFORWARD") {
@@ -121,6 +126,11 @@ func (d *delivery) say(ctx context.Context, cmds []command) ([]answer, error) {
 		}
 	}
 	return answers, nil
+}
+
+// timedOut reports whether we waited in vain: not for a client of ours that went.
+func timedOut(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // drop closes the connection.

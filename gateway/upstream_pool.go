@@ -44,13 +44,14 @@ type serverHost struct {
 // works, those known to be broken last. fresh asks for a new one.
 func (g *serverGroup) connection(ctx context.Context, fresh bool) (*link, error) {
 	var all error
-	for _, h := range g.order() {
+	hosts := g.order()
+	for i, h := range hosts {
 		if !fresh {
 			if l := h.take(); l != nil {
 				return l, nil
 			}
 		}
-		l, err := h.dial(ctx)
+		l, err := h.dialWithin(ctx, len(hosts)-i)
 		if err == nil {
 			return l, nil
 		}
@@ -64,6 +65,17 @@ func (g *serverGroup) connection(ctx context.Context, fresh bool) (*link, error)
 		}
 	}
 	return nil, fmt.Errorf("internal server %q: %w", g.name, all)
+}
+
+// dialWithin takes an equal part of the time that ctx leaves, since so many addresses are left
+// to try: one that takes connections and says nothing must leave some for the next.
+func (h *serverHost) dialWithin(ctx context.Context, left int) (*link, error) {
+	if end, ok := ctx.Deadline(); ok && left > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
+		defer cancel()
+	}
+	return h.dial(ctx)
 }
 
 // order lists the addresses, broken ones last. When the rest of a broken one is over,
@@ -101,7 +113,7 @@ func (h *serverHost) dial(ctx context.Context) (*link, error) {
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", h.addr, err)
-		if ctx.Err() == nil {
+		if e := ctx.Err(); e == nil || errors.Is(e, context.DeadlineExceeded) { // else our client has gone
 			h.setDown(err)
 		}
 		return nil, err
@@ -109,6 +121,16 @@ func (h *serverHost) dial(ctx context.Context) (*link, error) {
 	h.setDown(nil)
 	h.group.servers.learn(h, l.ext)
 	return l, nil
+}
+
+// answered notes that h works after all.
+func (h *serverHost) answered() {
+	h.mu.Lock()
+	was := h.err
+	h.mu.Unlock()
+	if was != nil {
+		h.setDown(nil)
+	}
 }
 
 // setDown notes that h does not work, or (nil) that it does.

@@ -579,6 +579,62 @@ func TestFailOverAndBack(t *testing.T) {
 	}
 }
 
+// An address that takes connections and says nothing is one that does not work: the next one is
+// tried in time, and it first from then on. One that our client did not wait for says nothing.
+func TestStalledAddressIsFailedOver(t *testing.T) {
+	stalled := newUpSink(t, func(c *upSinkConn, step, line string) bool {
+		_, _ = c.Read(make([]byte, 1)) // until the other side hangs up
+		return true
+	})
+	second := newUpSink(t, nil)
+	up := serversFor(t, func(c *ServerConfig) { c.MaxIdle, c.Timeouts.Reply = -1, time.Minute }, stalled.addr, second.addr)
+	gone, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := up.Begin(gone, DefaultGroup, upEnvelope()); err == nil {
+		t.Fatal("begun for nobody")
+	}
+	if up.groups[DefaultGroup].hosts[0].err != nil {
+		t.Error("a client that has gone is no fault of the server")
+	}
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		d, err := up.Begin(ctx, DefaultGroup, upEnvelope())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Close()
+		cancel()
+	}
+	if n := stalled.connections(); n != 2 {
+		t.Errorf("%d connections to the one that stalls", n)
+	}
+}
+
+// So is one that says nothing to MAIL: the message at hand is put off, the next goes elsewhere.
+func TestSilentAddressIsPassedOver(t *testing.T) {
+	silent := newUpSink(t, func(c *upSinkConn, step, line string) bool {
+		if step != "MAIL" {
+			return false
+		}
+		_, _ = c.Read(make([]byte, 1))
+		return true
+	})
+	second := newUpSink(t, nil)
+	up := serversFor(t, func(c *ServerConfig) { c.Timeouts.Reply = 200 * time.Millisecond }, silent.addr, second.addr)
+	d, err := up.Begin(t.Context(), DefaultGroup, upEnvelope())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Rcpt(t.Context(), upRcpt("b")); err == nil {
+		t.Error("an answer from who says nothing")
+	}
+	d.Close()
+	mustDeliver(t, up, upRcpt("b"))
+	if len(second.taken()) != 1 {
+		t.Error("the second did not get it")
+	}
+}
+
 func TestRoute(t *testing.T) {
 	c := ServerConfig{Addresses: []string{"192.0.2.1"}, Helo: "gw.test"}
 	s, err := NewServers(ServersConfig{Groups: map[string]ServerConfig{"default": c, "a": c, "b": c, "c": c},
