@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"bytes"
 	"mime"
 	"strings"
+	"unicode"
 
 	"postern/mail"
 )
@@ -18,7 +20,7 @@ func (c *Config) removes(f *mail.Field) bool {
 	if len(name) >= 10 && strings.EqualFold(name[:10], "X-Postern-") {
 		return true
 	}
-	return strings.EqualFold(name, "Authentication-Results") && (c.StripAuthResults || ownResults(string(f.Value()), c.Hostname))
+	return strings.EqualFold(name, "Authentication-Results") && (c.StripAuthResults || ownResults(rawValue(f), c.Hostname))
 }
 
 // bareName is the name of a field without blanks, folds, controls and 8-bit bytes, which some
@@ -38,6 +40,12 @@ func bareName(f *mail.Field) string {
 	return name
 }
 
+// rawValue is the unfolded value also of a field whose name is none.
+func rawValue(f *mail.Field) string {
+	_, value, _ := bytes.Cut(f.Raw, []byte{':'})
+	return mail.Unfold(value)
+}
+
 // ownResults reports whether the unfolded value of an Authentication-Results field has our
 // authserv-id.
 func ownResults(value, host string) bool {
@@ -52,26 +60,29 @@ func ownResults(value, host string) bool {
 	return err != nil || namesUs(plain, host)
 }
 
-// namesUs reads the authserv-id as RFC 8601 2.2 has it, and more leniently.
+// namesUs reads the authserv-id as RFC 8601 2.2 has it, and more leniently: our name may stand
+// anywhere before the first semicolon, in brackets or with a number behind it.
 func namesUs(value, host string) bool {
-	id, all, ok := servID(value)
-	if sameHost(id, host) || sameHost(all, host) || goesOn(id, host) {
+	words, ok := servID(value)
+	if sameHost(strings.Join(words, ""), host) {
 		return true
 	}
-	if ok && id != "" {
+	for _, w := range words {
+		for name := range strings.FieldsFuncSeq(w, noHostRune) {
+			if sameHost(strings.Trim(name, "."), host) {
+				return true
+			}
+		}
+	}
+	if ok && len(words) > 0 {
 		return false
 	}
 	return strings.Contains(strings.ToLower(value), strings.ToLower(host))
 }
 
-// goesOn reports whether id is host with something behind it that is part of no host name, as
-// in "host/1".
-func goesOn(id, host string) bool {
-	if len(id) <= len(host) || !strings.EqualFold(id[:len(host)], host) {
-		return false
-	}
-	c := id[len(host)]
-	return c != '.' && c != '-' && c != '_' && c < 0x80 && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z')
+// noHostRune reports what is no part of a host name, U-labels and their dots included.
+func noHostRune(r rune) bool {
+	return !strings.ContainsRune("-._\u3002\uff0e\uff61", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
 }
 
 func sameHost(s, host string) bool {
@@ -87,11 +98,9 @@ func sameHost(s, host string) bool {
 	return err == nil && a == b
 }
 
-// servID gives what stands before the first semicolon: its first word, and all of it with the
-// blanks and comments between taken out. ok is false when a comment or a quote does not end, or
-// a word is neither token nor quoted.
-func servID(v string) (first, all string, ok bool) {
-	var words []string
+// servID gives the words before the first semicolon, without comments. ok is false when a comment
+// or a quote does not end, or a word is neither token nor quoted.
+func servID(v string) (words []string, ok bool) {
 	var word strings.Builder
 	flush := func() {
 		if word.Len() > 0 {
@@ -135,8 +144,5 @@ scan:
 		}
 	}
 	flush()
-	if len(words) == 0 {
-		return "", "", ok
-	}
-	return words[0], strings.Join(words, ""), ok
+	return words, ok
 }
