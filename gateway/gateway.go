@@ -78,6 +78,9 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error { return g.fr
 // Sessions is how many connections are open.
 func (g *Gateway) Sessions() int { return g.front.sessions() }
 
+// TurnedAway is how many connections were over a limit.
+func (g *Gateway) TurnedAway() int64 { return g.front.away.Load() }
+
 // SetPolicy replaces the policy. Connections keep the one that they began with.
 func (g *Gateway) SetPolicy(p *Policy) { g.policy.Store(p) }
 

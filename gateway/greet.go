@@ -53,7 +53,19 @@ func (f *front) turnAway(c net.Conn, why string) {
 	_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 	_, _ = io.WriteString(c, "421 4.7.0 "+f.cfg.Hostname+" "+why+", try again later\r\n")
 	c.Close()
-	f.log.Debug("connection turned away", "client", c.RemoteAddr().String(), "reason", why)
+	f.tellAway(c.RemoteAddr().String(), why)
+}
+
+// tellAway counts a connection over a limit. A flood must not fill the log: of many in a short
+// time one is named.
+func (f *front) tellAway(client, why string) {
+	n := f.away.Add(1)
+	now := time.Now().UnixNano()
+	last := f.awayLogged.Load()
+	if now-last < int64(10*time.Second) || !f.awayLogged.CompareAndSwap(last, now) {
+		return
+	}
+	f.log.Warn("connection turned away: see limits", "client", client, "reason", why, "since_start", n)
 }
 
 // A place is what one connection takes of the limits.
@@ -84,10 +96,14 @@ func (p *place) free() {
 func (s *listening) greet(p *place, proxied bool) {
 	w := p.w
 	refuse := func(reply string, cause error) {
+		if cause == errTooManyConns {
+			s.tellAway(p.client.Addr().String(), cause.Error())
+		} else {
+			s.log.Info("connection refused", "client", p.client.Addr().String(), "reason", cause.Error())
+		}
 		w.expel(reply, cause)
 		w.hangup()
 		p.free()
-		s.log.Info("connection refused", "client", p.client.Addr().String(), "reason", cause.Error())
 	}
 	if proxied {
 		client, err := w.proxyHeader()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -24,7 +25,9 @@ type front struct {
 	connect    func(ctx context.Context, c mail.Client) talk // called once the address is known
 	extensions func() mail.Extensions                        // asked at each EHLO
 
-	doors *admission
+	doors      *admission
+	away       atomic.Int64 // connections turned away over a limit
+	awayLogged atomic.Int64 // when one was last logged, in Unix nanoseconds
 }
 
 // newFront fills in the defaults: a limit of zero stands for that of DefaultLimits; of those

@@ -140,6 +140,9 @@ func TestS32_ConnectionLimits(t *testing.T) {
 	x = f.rawFrom(t, "127.0.0.3")
 	x.want("421 4.7.0 gw.test Too many connections,")
 	x.eof()
+	if n := f.f.away.Load(); n != 3 {
+		t.Errorf("%d turned away", n)
+	}
 	// Places come back, however the client leaves.
 	for _, c := range append(open, y) {
 		_ = c.c.(*net.TCPConn).SetLinger(0)

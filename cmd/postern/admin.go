@@ -66,10 +66,13 @@ func (p *program) observe() {
 		p.metrics.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
 	gauge("postern_sessions", "Open SMTP connections.", func() float64 { return float64(p.gateway.Sessions()) })
+	count := func(name, help string, value func() int64) {
+		p.metrics.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) }))
+	}
+	count("postern_turned_away_total", "Connections over a limit, answered 421.", p.gateway.TurnedAway)
+	count("postern_journal_lost_total", "Journal entries that could not be written.", p.journal.Lost)
 	gauge("postern_spool_bytes", "Bytes of messages under way that are held in memory.", func() float64 { return float64(p.spool.InMemory()) })
 	gauge("postern_journal_waiting", "Journal entries that are not written yet.", func() float64 { return float64(p.journal.Waiting()) })
-	p.metrics.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "postern_journal_lost_total", Help: "Journal entries that could not be written."},
-		func() float64 { return float64(p.journal.Lost()) }))
 	gauge("postern_quarantine_max_bytes", "What it may take; 0 is no cap.", func() float64 { return float64(p.cfg.Quarantine.MaxSize) })
 	gauge("postern_quarantine_bytes", "Bytes of held mail on disk.", func() float64 {
 		u, err := p.quarantine.Usage(context.Background())

@@ -121,17 +121,23 @@ func heldSample(t *testing.T, data string) (id string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := letter("held", "held", "x\r\n")
-	to := mail.RcptTo{Address: mail.Address{Local: "ana", Domain: "example.org"}}
-	it := &quarantine.Item{ID: ulid.Make().String(), Received: time.Now(), State: quarantine.Kept, Size: int64(len(text)),
-		Copies: []quarantine.Copy{{Recipient: to, Class: "policy", Rule: "r", Because: "b"}}}
-	if err := st.quarantine.Hold(t.Context(), it, strings.NewReader(text)); err != nil {
-		t.Fatal(err)
-	}
+	id = ulid.Make().String()
+	holdSample(t, st.quarantine, id, time.Now())
 	if err := st.close(); err != nil {
 		t.Fatal(err)
 	}
-	return it.ID
+	return id
+}
+
+func holdSample(t *testing.T, q *quarantine.Store, id string, received time.Time) {
+	t.Helper()
+	text := letter("held", "held", "x\r\n")
+	to := mail.RcptTo{Address: mail.Address{Local: "ana", Domain: "example.org"}}
+	it := &quarantine.Item{ID: id, Received: received, State: quarantine.Kept, Size: int64(len(text)),
+		Copies: []quarantine.Copy{{Recipient: to, Class: "policy", Rule: "r", Because: "b"}}}
+	if err := q.Hold(t.Context(), it, strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A command run as root works as the owner of the data folder, so that the gateway can read what

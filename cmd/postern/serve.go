@@ -188,17 +188,23 @@ func (p *program) housekeeping(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := p.sweep(ctx, sweepAge); err != nil && ctx.Err() == nil {
-			p.log.Error("sweeping", "error", err)
+		p.tidy(ctx, time.Now())
+	}
+}
+
+// tidy does that once.
+func (p *program) tidy(ctx context.Context, now time.Time) {
+	failed := func(what string, err error) {
+		if err != nil && ctx.Err() == nil {
+			p.log.Error(what, "error", err)
 		}
-		if _, err := p.quarantine.Expire(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			p.log.Error("expiring held mail", "error", err)
-		}
-		if _, err := p.journal.Prune(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			p.log.Error("pruning the journal", "error", err)
-		}
-		if u, err := p.quarantine.Usage(ctx); err == nil && u.Max > 0 && u.Bytes > u.Max/10*8 {
-			p.log.Warn("the quarantine is nearly full: when it is, mail that has to be held is answered 452", "bytes", u.Bytes, "max", u.Max)
-		}
+	}
+	failed("sweeping", p.sweep(ctx, sweepAge))
+	_, err := p.quarantine.Expire(ctx, now)
+	failed("expiring held mail", err)
+	_, err = p.journal.Prune(ctx, now)
+	failed("pruning the journal", err)
+	if u, err := p.quarantine.Usage(ctx); err == nil && u.Max > 0 && u.Bytes > u.Max/10*8 {
+		p.log.Warn("the quarantine is nearly full: when it is, mail that has to be held is answered 452", "bytes", u.Bytes, "max", u.Max)
 	}
 }
