@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -76,38 +77,41 @@ func (f testFacts) Lookup(name string) (value any, err error, known bool) {
 	return v, err, true
 }
 
-// Differences tells what of a verdict is not as expected, a line each; none when it is.
-func (e *Expect) Differences(v *Verdict) []string {
-	var out []string
-	differ := func(what string, got, want any) {
-		out = append(out, fmt.Sprintf("%s is %v, want %v", what, got, want))
+// A Difference is one thing of a verdict that is not as a test expects.
+type Difference struct {
+	What string `json:"what"` // do, rule, class, because, score, effects
+	Want string `json:"want"`
+	Got  string `json:"got"`
+}
+
+// Differences tells what of a verdict is not as expected; none when it is.
+func (e *Expect) Differences(v *Verdict) []Difference {
+	var out []Difference
+	differ := func(what, want, got string) {
+		if want != got {
+			out = append(out, Difference{what, want, got})
+		}
 	}
-	if e.Do != None && e.Do != v.Do {
-		differ("do", v.Do, e.Do)
+	if e.Do != None {
+		differ("do", e.Do.String(), v.Do.String())
 	}
 	for _, x := range []struct {
 		what, got string
 		want      *string
 	}{{"rule", v.Rule, e.Rule}, {"class", v.Class, e.Class}, {"because", v.Because, e.Because}} {
-		if x.want != nil && x.got != *x.want {
-			out = append(out, fmt.Sprintf("%s is %q, want %q", x.what, x.got, *x.want))
+		if x.want != nil {
+			differ(x.what, strconv.Quote(*x.want), strconv.Quote(x.got))
 		}
 	}
 	if e.Score != nil && math.Abs(v.Score-*e.Score) > 1e-9 {
-		differ("score", v.Score, *e.Score)
+		differ("score", fmt.Sprint(*e.Score), fmt.Sprint(v.Score))
 	}
 	if e.Effects != nil {
 		got := make([]string, len(v.Effects))
-		for i, f := range v.Effects {
-			args := make([]string, len(f.Args))
-			for j, a := range f.Args {
-				args[j] = fmt.Sprintf("%q", a)
-			}
-			got[i] = f.Name + "(" + strings.Join(args, ", ") + ")"
+		for i := range v.Effects {
+			got[i] = v.Effects[i].Written()
 		}
-		if g, w := strings.Join(got, ", "), strings.Join(e.Effects, ", "); g != w {
-			differ("effects", "["+g+"]", "["+w+"]")
-		}
+		differ("effects", "["+strings.Join(e.Effects, ", ")+"]", "["+strings.Join(got, ", ")+"]")
 	}
 	return out
 }

@@ -3,6 +3,8 @@ package rules
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"postern/mail"
 )
@@ -47,6 +49,15 @@ func (d *Disposition) UnmarshalText(b []byte) error {
 type Effect struct {
 	Name string   `json:"name"`
 	Args []string `json:"args"`
+}
+
+// Written is the effect as rule files have it: name("text", "text").
+func (e Effect) Written() string {
+	args := make([]string, len(e.Args))
+	for i, a := range e.Args {
+		args[i] = strconv.Quote(a)
+	}
+	return e.Name + "(" + strings.Join(args, ", ") + ")"
 }
 
 // A Verdict is what the rules say of one recipient's copy.

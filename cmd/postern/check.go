@@ -123,12 +123,13 @@ func (r *neighbours) fail(format string, args ...any) {
 
 // tests runs those beside the rules.
 func (r *neighbours) tests(cfg *Config) error {
-	failed, all, err := runRuleTests(r.out.out, cfg)
+	report, err := runRuleTests(cfg)
 	if err != nil {
 		return err
 	}
-	if r.failed = failed > 0; !r.failed && all > 0 {
-		r.ok("%d tests beside the rules pass", all)
+	report.printFailures(r.out.out)
+	if r.failed = report.Failed > 0; !r.failed && report.All > 0 {
+		r.ok("%d tests beside the rules pass", report.All)
 	}
 	return nil
 }

@@ -15,43 +15,92 @@ import (
 	"postern/rules"
 )
 
+// A testReport is what came of the tests beside the rules.
+type testReport struct {
+	All       int           `json:"tests"`
+	Failed    int           `json:"failed"`
+	Failures  []testFailure `json:"failures"`
+	Untouched []string      `json:"untouched"` // rules that matched in no test
+	Rules     int           `json:"rules"`
+}
+
+// A testFailure is one test that does not say what it should.
+type testFailure struct {
+	Test  string             `json:"test"`
+	File  string             `json:"file"`
+	Line  int                `json:"line"`
+	Error string             `json:"error,omitempty"` // why it could not be run
+	Diff  []rules.Difference `json:"diff,omitempty"`
+}
+
 // runRuleTests runs the tests that stand beside the rules: without network and clamd, so that
 // they say the same everywhere. What a test does not say of DNS or the scanner is empty, and
-// with it SPF, DKIM and DMARC are none. It prints each failure and returns how many there are.
-func runRuleTests(w io.Writer, cfg *Config) (failed, all int, err error) {
+// with it SPF, DKIM and DMARC are none.
+func runRuleTests(cfg *Config) (*testReport, error) {
 	on := *cfg
 	if len(on.ClamAV.Addresses) == 0 { // a rule about viruses can be tested where there is no clamd
 		on.ClamAV.Addresses = []string{"unix:/"}
 	}
 	zone, err := dnsfake.Parse("")
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	fs := filterList(&on, zone)
 	policy, err := compile(&on, fs)
 	if err != nil {
-		return 0, 0, fmt.Errorf("the rules do not load:\n%w", err)
+		return nil, fmt.Errorf("the rules do not load:\n%w", err)
 	}
 	j := &judge{policy: policy, guess: true, close: func() {},
 		filters: slices.DeleteFunc(fs, func(f filters.Filter) bool { return f.Name == "clamav" })}
 	tests := policy.Tests()
+	report := &testReport{All: len(tests), Failures: []testFailure{}, Untouched: []string{}, Rules: len(policy.Rules())}
+	touched := map[string]bool{}
 	for i := range tests {
 		t := &tests[i]
-		wrong, err := j.ruleTest(t)
-		if err != nil {
-			wrong = []string{err.Error()}
+		diff, err := j.ruleTest(t, touched)
+		if err == nil && len(diff) == 0 {
+			continue
 		}
-		if len(wrong) > 0 {
-			failed++
-			fmt.Fprintf(w, "FAIL  test %q (%s:%d): %s\n", t.Name, filepath.Base(t.File), t.Line, strings.Join(wrong, "; "))
+		f := testFailure{Test: t.Name, File: filepath.Base(t.File), Line: t.Line, Diff: diff}
+		if err != nil {
+			f.Error = err.Error()
+		}
+		report.Failures = append(report.Failures, f)
+	}
+	report.Failed = len(report.Failures)
+	for _, r := range policy.Rules() {
+		if !touched[r.Name] {
+			report.Untouched = append(report.Untouched, r.Name)
 		}
 	}
-	return failed, len(tests), nil
+	return report, nil
 }
 
-// ruleTest tells what differs from what a test expects. A message file stands relative to the
-// folder of its rule file.
-func (j *judge) ruleTest(t *rules.Test) ([]string, error) {
+// printFailures shows each test that fails: what it wants (-) and what it got (+).
+func (r *testReport) printFailures(w io.Writer) {
+	for _, f := range r.Failures {
+		fmt.Fprintf(w, "FAIL  test %q (%s:%d)", f.Test, f.File, f.Line)
+		if f.Error != "" {
+			fmt.Fprintf(w, ": %s", f.Error)
+		}
+		fmt.Fprintln(w)
+		for _, d := range f.Diff {
+			fmt.Fprintf(w, "      - %s: %s\n      + %s: %s\n", d.What, d.Want, d.What, d.Got)
+		}
+	}
+}
+
+// printSum counts tests, and the rules that none of them touches.
+func (r *testReport) printSum(w io.Writer) {
+	fmt.Fprintf(w, "%d of %d tests pass\n", r.All-r.Failed, r.All)
+	if n := len(r.Untouched); n > 0 {
+		paragraph(w, fmt.Sprintf("%d of %d rules match in no test: ", n, r.Rules), strings.Join(r.Untouched, ", "))
+	}
+}
+
+// ruleTest tells what differs from what a test expects, and notes the rules that matched. A
+// message file stands relative to the folder of its rule file.
+func (j *judge) ruleTest(t *rules.Test, touched map[string]bool) ([]rules.Difference, error) {
 	base := map[string]any{}
 	if t.Message != "" {
 		file := t.Message
@@ -76,6 +125,9 @@ func (j *judge) ruleTest(t *rules.Test) ([]string, error) {
 	if waiting != nil {
 		return nil, fmt.Errorf("it would wait for %s", strings.Join(waiting, ", "))
 	}
+	for _, s := range v.Steps {
+		touched[s.Rule] = touched[s.Rule] || s.Matched
+	}
 	return t.Expect.Differences(&v), nil
 }
 
@@ -83,6 +135,7 @@ func (j *judge) ruleTest(t *rules.Test) ([]string, error) {
 type rulesTestCmd struct {
 	Config string `short:"c" help:"Configuration file (default: ${default_file} when it exists)." placeholder:"FILE" type:"path"`
 	Rules  string `help:"Folder of rule files." placeholder:"DIR"`
+	JSON   bool   `name:"json" help:"As JSON."`
 }
 
 // Help is shown by --help.
@@ -97,13 +150,20 @@ func (c *rulesTestCmd) Run(out output) error {
 	if err != nil {
 		return err
 	}
-	failed, all, err := runRuleTests(out.out, cfg)
+	report, err := runRuleTests(cfg)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out.out, "%d of %d tests pass\n", all-failed, all)
-	if failed > 0 {
-		return fmt.Errorf("rules test: %d failed", failed)
+	if c.JSON {
+		if err := printObject(out.out, report); err != nil {
+			return err
+		}
+	} else {
+		report.printFailures(out.out)
+		report.printSum(out.out)
+	}
+	if report.Failed > 0 {
+		return fmt.Errorf("rules test: %d failed", report.Failed)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,7 +35,18 @@ tests:
 `)
 	code, stdout, stderr := postern("rules", "test", "--rules", s.dir+"/rules")
 	for _, want := range []string{
-		`FAIL  test "wrong" (10.yaml:13): do is reject, want deliver; rule is "spoof", want "virus"; because is "forged", want ""; score is 0, want 1; effects is [], want [add_header("a", "b")]`,
+		`FAIL  test "wrong" (10.yaml:13)
+      - do: deliver
+      + do: reject
+      - rule: "virus"
+      + rule: "spoof"
+      - because: ""
+      + because: "forged"
+      - score: 1
+      + score: 0
+      - effects: [add_header("a", "b")]
+      + effects: []
+`,
 		`FAIL  test "no file" (10.yaml:14): message none.eml: no such file`, `facts of message: size cannot be a string`, "5 of 8 tests pass"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %s in\n%s", want, stdout)
@@ -42,6 +55,17 @@ tests:
 	if code != exitFailed || !strings.Contains(stderr, "3 failed") {
 		t.Errorf("exit %d, %s", code, stderr)
 	}
+	s.write(t, "rules/20.yaml", "rules:\n  - {name: old, when: sender.domain == 'x.example', do: reject}\n  - {name: marked, when: client.tls, shadow: true, do: quarantine}\n")
+	s.write(t, "rules/10.yaml", file)
+	if code, stdout, _ := postern("rules", "test", "-c", s.conf); code != exitDone || stdout != "5 of 5 tests pass\n2 of 6 rules match in no test: old, marked\n" {
+		t.Errorf("exit %d\n%s", code, stdout)
+	}
+	var report testReport
+	code, stdout, _ = postern("rules", "test", "-c", s.conf, "--json")
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != exitDone || report.All != 5 || !slices.Equal(report.Untouched, []string{"old", "marked"}) {
+		t.Errorf("exit %d %v\n%s", code, err, stdout)
+	}
+	s.write(t, "rules/10.yaml", file+"  - {name: wrong, facts: {dmarc: {result: fail}}, expect: {do: deliver}}\n")
 	if code, stdout, _ := postern("check", "-c", s.conf, "--offline"); code != exitFailed || !strings.Contains(stdout, `FAIL  test "wrong"`) {
 		t.Errorf("check: exit %d\n%s", code, stdout)
 	}
