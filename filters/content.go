@@ -181,12 +181,15 @@ func (c *collector) container(e *entity, depth int) {
 	}
 }
 
-func (c *collector) addPart(e *entity, size, depth int) {
+// addPart gives the place of the part in the facts, good until the next one; nil when there is none left.
+func (c *collector) addPart(e *entity, size, depth int) *Part {
 	c.facts.PartCount++
-	if len(c.facts.Parts) < maxFactParts {
-		c.facts.Parts = append(c.facts.Parts, Part{Type: clipUTF8(e.typ, 100), Charset: strings.ToLower(clipUTF8(e.charset, 40)), Encoding: clipUTF8(e.cte, 40),
-			Disposition: e.disposition, Name: e.names.primary, Size: size, Depth: depth})
+	if len(c.facts.Parts) >= maxFactParts {
+		return nil
 	}
+	c.facts.Parts = append(c.facts.Parts, Part{Type: clipUTF8(e.typ, 100), Charset: strings.ToLower(clipUTF8(e.charset, 40)), Encoding: clipUTF8(e.cte, 40),
+		Disposition: e.disposition, Name: e.names.primary, Size: size, Depth: depth})
+	return &c.facts.Parts[len(c.facts.Parts)-1]
 }
 
 func clipUTF8(s string, n int) string {
@@ -207,8 +210,9 @@ func (c *collector) messageAttachment(e *entity) {
 func (c *collector) part(l *leaf) {
 	e := &l.ent
 	first := l.reads[0].sink
+	var p *Part
 	if !l.inline && !(e.is("multipart/") && len(e.boundaries) > 0) {
-		c.addPart(e, int(first.size), l.depth)
+		p = c.addPart(e, int(first.size), l.depth)
 	}
 	for i := range l.reads {
 		k := l.reads[i].sink
@@ -222,7 +226,11 @@ func (c *collector) part(l *leaf) {
 		if !l.attach && !magic || i > 0 && !c.another(l, i) {
 			continue
 		}
-		c.listFile(e, k, l.reads[i].enc)
+		real := k.realType()
+		if i == 0 && p != nil {
+			p.RealType = real
+		}
+		c.listFile(e, k, real, l.reads[i].enc)
 	}
 	for i := range l.reads {
 		k := l.reads[i].sink
@@ -253,8 +261,8 @@ func (c *collector) attachment(e *entity, real string) Attachment {
 }
 
 // listFile lists one reading of a leaf, with the members of the archive that it is.
-func (c *collector) listFile(e *entity, k *sink, enc encoding) {
-	a := c.attachment(e, k.realType())
+func (c *collector) listFile(e *entity, k *sink, real string, enc encoding) {
+	a := c.attachment(e, real)
 	a.Size, a.SHA256, a.Encoding = int(k.size), k.sum(), encodingWords[enc]
 	if k.archive == nil {
 		c.attach(a)

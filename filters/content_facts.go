@@ -8,7 +8,9 @@ type ContentFacts struct {
 	Size            int                 `expr:"size" json:"size" doc:"Bytes of the message as received."`
 	Subject         string              `expr:"subject" json:"subject" doc:"First Subject, decoded."`
 	SubjectRaw      string              `expr:"subject_raw" json:"subject_raw,omitempty" doc:"First Subject as it stands in the header, when it differs from the decoded one."`
-	SubjectCharset  string              `expr:"subject_charset" json:"subject_charset,omitempty" doc:"Charset of the first encoded word in the subject, in lower case."`
+	SubjectCharset  string              `expr:"subject_charset" json:"subject_charset,omitempty" doc:"Charset of the first encoded word in the subject, in lower case; without one utf-8 or unknown-8bit for what is beyond ASCII."`
+	SubjectScripts  []string            `expr:"subject_scripts" json:"subject_scripts,omitempty" doc:"Scripts of the letters in a subject that is not all ASCII: Latin, Cyrillic, Greek, Han, Mathematical and so on, Other for rare ones."`
+	SubjectMixed    bool                `expr:"subject_mixed" json:"subject_mixed,omitempty" doc:"A word of the subject has letters of two scripts that look alike, such as a Cyrillic a in a Latin word."`
 	From            []From              `expr:"from" json:"from,omitempty" doc:"Every mailbox that any reader may take for an author."`
 	FromFields      int                 `expr:"from_fields" json:"from_fields" doc:"How many fields may be taken for From; 1 in good mail."`
 	FromOK          bool                `expr:"from_ok" json:"from_ok" doc:"There is one From field with one mailbox that everybody reads alike."`
@@ -50,11 +52,13 @@ type From struct {
 	Domain  string `expr:"domain" json:"domain" doc:"Domain in lower case and A-labels, empty when the address has none."`
 
 	NameDomain string `expr:"name_domain" json:"name_domain,omitempty" doc:"Domain of an address that the display name shows, when it is not the mailbox's own."`
+	NameMixed  bool   `expr:"name_mixed" json:"name_mixed,omitempty" doc:"A word of the display name has letters of two scripts that look alike."`
 }
 
 // A Part is one part of a message as its header declares it.
 type Part struct {
 	Type        string `expr:"type" json:"type" doc:"Declared type, in lower case."`
+	RealType    string `expr:"real_type" json:"real_type,omitempty" doc:"Type by the first bytes, of what is attached or only called text; empty for containers and plain text."`
 	Charset     string `expr:"charset" json:"charset,omitempty" doc:"Declared charset, in lower case."`
 	Encoding    string `expr:"encoding" json:"encoding,omitempty" doc:"Content-Transfer-Encoding as declared, in lower case."`
 	Disposition string `expr:"disposition" json:"disposition,omitempty" doc:"Inline, attachment or what was declared."`

@@ -81,6 +81,12 @@ func (c *collector) header(h *m.Header, received time.Time) {
 				}
 			}
 		}
+		if f.SubjectScripts, f.SubjectMixed = scriptsOf(f.Subject); f.SubjectCharset == "" && !isASCII(f.Subject) {
+			f.SubjectCharset = "utf-8"
+			if !utf8.Valid(s.Body()) {
+				f.SubjectCharset = "unknown-8bit" // RFC 1428
+			}
+		}
 	}
 	f.MessageID = f.Header["message-id"]
 	f.ReceivedHops = len(f.Headers["received"])
@@ -191,7 +197,8 @@ func (c *collector) boxes(have []From, list []m.Author) []From {
 			break
 		}
 		name := clipUTF8(decodeWords(a.Name), maxNameBytes)
-		have = append(have, From{Name: name, Address: clipUTF8(a.Address, maxNameBytes), Domain: a.Domain, NameDomain: shownDomain(name, a.Domain)})
+		_, mixed := scriptsOf(name)
+		have = append(have, From{Name: name, Address: clipUTF8(a.Address, maxNameBytes), Domain: a.Domain, NameDomain: shownDomain(name, a.Domain), NameMixed: mixed})
 	}
 	return have
 }

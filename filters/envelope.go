@@ -2,6 +2,7 @@ package filters
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"postern/mail"
@@ -17,6 +18,7 @@ type ClientFacts struct {
 	ESMTP   bool   `expr:"esmtp" json:"esmtp" doc:"The client said EHLO, not HELO."`
 	TLS     bool   `expr:"tls" json:"tls" doc:"The connection is encrypted."`
 	Cipher  string `expr:"cipher" json:"cipher" doc:"TLS version and cipher suite; empty in clear."`
+	Version string `expr:"tls_version" json:"tls_version,omitempty" doc:"TLS1.3, TLS1.2 and so on; empty in clear."`
 	Trusted bool   `expr:"trusted" json:"trusted" doc:"The client is one of trusted_relays."`
 }
 
@@ -49,7 +51,8 @@ func client() Filter {
 	return Filter{Name: "client", Stage: mail.Sender, Facts: ClientFacts{}, Inline: true,
 		Gather: func(_ context.Context, in *Input) (any, error) {
 			c := in.Client
-			return ClientFacts{Addr: c.Addr.Unmap().String(), Helo: c.Helo, ESMTP: c.ESMTP, TLS: c.TLS != "", Cipher: c.TLS, Trusted: c.Trusted}, nil
+			version, _, _ := strings.Cut(c.TLS, " ")
+			return ClientFacts{Addr: c.Addr.Unmap().String(), Helo: c.Helo, ESMTP: c.ESMTP, TLS: c.TLS != "", Cipher: c.TLS, Version: version, Trusted: c.Trusted}, nil
 		}}
 }
 
