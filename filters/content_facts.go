@@ -1,5 +1,7 @@
 package filters
 
+import "encoding/json"
+
 // ContentFacts are what the message itself says and contains. Texts are decoded to UTF-8; lists
 // are capped, and content.over_limits tells when something was left out for a limit.
 type ContentFacts struct {
@@ -93,8 +95,25 @@ type Link struct {
 }
 
 // Abridged gives the facts without the text, for the journal: it outlives the message, and is
-// no place for what people wrote.
+// no place for what people wrote. What Headers tells too is left out as well.
 func (f ContentFacts) Abridged() any {
-	f.Text, f.HTML = "", ""
+	f.Text, f.HTML, f.Header = "", "", nil
 	return f
+}
+
+// UnmarshalJSON reads facts, and puts back what Abridged left out and can be known.
+func (f *ContentFacts) UnmarshalJSON(text []byte) error {
+	type plain ContentFacts
+	if err := json.Unmarshal(text, (*plain)(f)); err != nil {
+		return err
+	}
+	if f.Header == nil && len(f.Headers) > 0 {
+		f.Header = make(map[string]string, len(f.Headers))
+		for name, all := range f.Headers {
+			if len(all) > 0 {
+				f.Header[name] = all[0]
+			}
+		}
+	}
+	return nil
 }

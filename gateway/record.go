@@ -2,12 +2,13 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
 	"slices"
 	"time"
+
+	"github.com/segmentio/encoding/json" // of what is encoded, a third of the time of encoding/json
 
 	"postern/filters"
 	"postern/journal"
@@ -20,6 +21,7 @@ const (
 	maxSteps      = 100
 	maxRcptFacts  = 20 // recipients whose own facts are kept
 	maxHeaderText = 300
+	usualFacts    = 4 << 10 // bytes of the facts of a small message
 )
 
 // note adds an event to the trace.
@@ -180,6 +182,7 @@ func (t *transaction) sum() string {
 // had to ask, since the message was decided without it, is told too.
 func (t *transaction) gathered(e *journal.Entry) {
 	e.Facts = map[string]json.RawMessage{}
+	text := make([]byte, 0, usualFacts)
 	scopes := []*filters.Scope{t.c.scope, t.scope}
 	for i, r := range t.rcpts {
 		if r.scope != t.scope && i < maxRcptFacts {
@@ -197,11 +200,14 @@ func (t *transaction) gathered(e *journal.Entry) {
 			if brief, ok := facts.(abridged); ok {
 				facts = brief.Abridged()
 			}
-			if b, err := json.Marshal(facts); err == nil {
-				e.Facts[res.Name] = b
-			} else {
+			from := len(text)
+			grown, err := json.Append(text, facts, 0)
+			if err != nil {
 				t.g.log.Error("facts are no JSON", "filter", res.Name, "error", err)
+				continue
 			}
+			text = grown
+			e.Facts[res.Name] = text[from:len(text):len(text)]
 		}
 	}
 	if t.result == abandoned {

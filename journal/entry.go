@@ -44,6 +44,8 @@ type Outcome struct {
 	Held      string          `json:"held,omitempty"`     // id in quarantine
 	Effects   []string        `json:"effects,omitempty"`
 	Rules     json.RawMessage `json:"rules,omitempty"` // the walk: []rules.Step
+
+	walk string // its name, until it is read
 }
 
 // A Timing is one filter's part.

@@ -36,7 +36,8 @@ const maxBatch = 512
 type Store struct {
 	o     Options
 	queue chan pending
-	enc   encoder
+	enc   encoder // the writer's, and order too
+	order order
 
 	mu     sync.RWMutex // held for reading while an entry is handed over
 	closed bool
@@ -47,6 +48,9 @@ type Store struct {
 	room    chan struct{} // gets a token when there are fewer
 	lost    atomic.Int64
 	sick    atomic.Pointer[error] // why the last batch could not be written
+
+	read     sync.Map // walks that were read, by name
+	readMany atomic.Int32
 }
 
 // A pending is an entry on its way; with a nil entry it is a Flush.
@@ -83,7 +87,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := o.DB.Migrate(ctx, "journal", steps); err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, queue: make(chan pending, o.Queue), room: make(chan struct{}, 1), ended: make(chan struct{})}
+	s := &Store{o: o, queue: make(chan pending, o.Queue), room: make(chan struct{}, 1), ended: make(chan struct{}),
+		enc: encoder{walks: newWalks()}, order: make(order)}
 	go s.run()
 	return s, nil
 }
@@ -259,26 +264,29 @@ func (s *Store) collect(batch []pending) []pending {
 // write writes a batch in one transaction; when that fails, each entry by itself, so that
 // one bad entry does not cost the others.
 func (s *Store) write(batch []pending) {
-	rows := make([]row, len(batch))
+	rows := make([]row, 0, len(batch))
 	errs := make([]error, len(batch))
+	from := make([]int, 0, len(batch)) // of each row: its place in the batch
 	for i, p := range batch {
-		if p.e != nil {
-			rows[i], errs[i] = s.enc.row(p.e)
+		if p.e == nil {
+			continue
+		}
+		r, err := s.enc.row(p.e)
+		if err == nil {
+			err = s.order.place(&r)
+		}
+		if errs[i] = err; err == nil {
+			rows, from = append(rows, r), append(from, i)
 		}
 	}
-	err := s.o.DB.Write(context.Background(), func(tx *store.Tx) error {
-		for i := range rows {
-			if batch[i].e == nil || errs[i] != nil {
-				continue
-			}
-			if err := rows[i].insert(tx); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		err = s.singly(batch, rows, errs)
+	var err error
+	if len(rows) > 0 {
+		err = s.o.DB.Write(context.Background(), func(tx *store.Tx) error { return insertAll(tx, rows) })
+	}
+	if err == nil {
+		wrote(rows)
+	} else {
+		err = s.singly(rows, func(i int, err error) { errs[from[i]] = err })
 	}
 	s.sick.Store(nil)
 	if err != nil {
@@ -299,23 +307,22 @@ func (s *Store) write(batch []pending) {
 	}
 }
 
-// singly returns the last error of the store itself; an entry that is at fault by itself
-// has its own in errs.
-func (s *Store) singly(batch []pending, rows []row, errs []error) (last error) {
+// singly tells the error of each entry that is at fault by itself, and returns the last one of
+// the store itself.
+func (s *Store) singly(rows []row, tell func(i int, err error)) (last error) {
+	errs := make([]error, len(rows))
 	var wg sync.WaitGroup
 	for i := range rows {
-		if batch[i].e == nil || errs[i] != nil {
-			continue
-		}
 		wg.Go(func() { errs[i] = s.o.DB.Write(context.Background(), rows[i].insert) })
 	}
 	wg.Wait()
 	ok := 0
 	for i, err := range errs {
 		if err != nil {
-			errs[i] = fmt.Errorf("record %s: %w", batch[i].e.ID, err)
+			tell(i, fmt.Errorf("record %s: %w", rows[i].e.ID, err))
 			last = fmt.Errorf("journal: %w", err)
-		} else if batch[i].e != nil {
+		} else {
+			wrote(rows[i : i+1])
 			ok++
 		}
 	}

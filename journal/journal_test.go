@@ -377,7 +377,7 @@ func TestD18_PruneByAge(t *testing.T) {
 		t.Errorf("%d removed, %v", n, err)
 	}
 	var left int
-	if err := s.o.DB.Reader().QueryRow("SELECT count(*) FROM outcomes").Scan(&left); err != nil || left != 90*12+1 {
+	if err := s.o.DB.Reader().QueryRow("SELECT count(*) FROM recipients").Scan(&left); err != nil || left != 90*12+1 {
 		t.Errorf("%d outcomes left, %v", left, err)
 	}
 	if n, err := s.Prune(t.Context(), now.AddDate(10, 0, 0)); err != nil || n != 0 {

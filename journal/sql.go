@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/oklog/ulid/v2"
 
 	"postern/store"
 )
@@ -34,18 +37,23 @@ type Query struct {
 func (q *Query) where() *store.Where {
 	w := &store.Where{}
 	if q.ID != "" {
-		w.Add("id IN (?, ?)", q.ID, transaction(q.ID))
+		byID(w, q.ID)
 	}
 	w.Equal("message_id = ?", q.MessageID)
 	w.Equal("result = ?", q.Result)
-	w.Equal("EXISTS (SELECT 1 FROM outcomes WHERE entry = seq AND rule = ?)", q.Rule)
-	w.Equal("EXISTS (SELECT 1 FROM outcomes WHERE entry = seq AND class = ?)", q.Class)
+	w.Equal("instr(rules, ' ' || ? || ' ') > 0", q.Rule)
+	w.Equal("instr(classes, ' ' || ? || ' ') > 0", q.Class)
 	w.Equal("client = ?", q.Client)
 	w.Equal("instr(replies, ?) > 0", strings.ToLower(q.Reply))
 	w.Subject(q.Subject)
 	w.Text(q.Text)
 	w.Address(q.Sender, "sender", "sender_domain", "")
-	w.Address(q.Recipient, "rcpt", "domain", "seq IN (SELECT entry FROM outcomes WHERE ")
+	if strings.HasPrefix(q.Recipient, "@") {
+		end := strings.ToLower(q.Recipient)
+		w.Add("seq IN (SELECT entry FROM recipients WHERE substr(rcpt, ?) = ?)", -utf8.RuneCountInString(end), end)
+	} else {
+		w.Address(q.Recipient, "rcpt", "", "seq IN (SELECT entry FROM recipients WHERE ")
+	}
 	w.Between("seq", q.Since, q.Until)
 	return w
 }
@@ -90,6 +98,11 @@ func (s *Store) Search(ctx context.Context, q Query) (entries []*Entry, next str
 	if err := rows.Err(); err != nil {
 		return nil, "", fmt.Errorf("search journal: %w", err)
 	}
+	for _, e := range entries {
+		if err := s.resolve(ctx, e); err != nil {
+			return nil, "", fmt.Errorf("search journal: %w", err)
+		}
+	}
 	return entries, next, nil
 }
 
@@ -99,19 +112,34 @@ func (s *Store) Get(ctx context.Context, id string) (*Entry, error) {
 	if err := s.settle(ctx); err != nil {
 		return nil, fmt.Errorf("look up %s: %w", id, err)
 	}
+	w := &store.Where{}
+	byID(w, id)
 	var detail []byte
-	err := s.o.DB.Reader().QueryRowContext(ctx, "SELECT detail FROM entries WHERE id IN (?, ?) LIMIT 1", id, transaction(id)).Scan(&detail)
+	err := s.o.DB.Reader().QueryRowContext(ctx, "SELECT detail FROM entries WHERE "+w.String()+" LIMIT 1", w.Args...).Scan(&detail)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = ErrNotFound
 	}
-	if err != nil {
-		return nil, fmt.Errorf("look up %s: %w", id, err)
+	var e *Entry
+	if err == nil {
+		e, err = decode(detail)
 	}
-	e, err := decode(detail)
+	if err == nil {
+		err = s.resolve(ctx, e)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look up %s: %w", id, err)
 	}
 	return e, nil
+}
+
+// byID finds an entry by its id, whose first part is the time of receipt: rows lie in its order.
+func byID(w *store.Where, id string) {
+	id = transaction(id)
+	if u, err := ulid.ParseStrict(id); err == nil {
+		at := ulid.Time(u.Time()).UnixMicro()
+		w.Add("seq BETWEEN ? AND ?", at, at+1000+sameTime)
+	}
+	w.Add("id = ?", id)
 }
 
 // transaction is the transaction's id in that of an item in quarantine, in any case of letters.
@@ -129,39 +157,4 @@ func (s *Store) settle(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-const pruneBatch = 500
-
-// Prune removes what is past its retention, some at a time so that others can write in
-// between, until all is done or ctx ends, and returns how many. After a step of the clock
-// nothing is removed for a day (store.TrustClock). Call it every hour.
-func (s *Store) Prune(ctx context.Context, now time.Time) (n int64, err error) {
-	trusted, err := s.o.DB.TrustClock(ctx, "journal", now)
-	if err != nil {
-		return 0, fmt.Errorf("prune journal: %w", err)
-	}
-	if !trusted {
-		s.o.Log.Warn("the clock has made a step: nothing is removed from the journal for 24 hours", "now", now)
-		return 0, nil
-	}
-	before := now.Add(-s.o.Retention).UnixMicro()
-	for {
-		var some int64
-		err := s.o.DB.Write(ctx, func(tx *store.Tx) (err error) {
-			some, err = tx.Exec("DELETE FROM entries WHERE seq IN (SELECT seq FROM entries WHERE seq < ? ORDER BY seq LIMIT ?)",
-				before, pruneBatch)
-			return err
-		})
-		if err != nil {
-			return n, fmt.Errorf("prune journal: %w", err)
-		}
-		if n += some; some < pruneBatch {
-			break
-		}
-	}
-	if n > 0 {
-		s.o.Log.Info("journal: removed what was past its retention", "entries", n)
-	}
-	return n, nil
 }
