@@ -39,29 +39,45 @@ const noObjection = "no rule objected"
 // several goroutines, and costs little enough to be called often.
 func (p *Policy) Decide(f Facts) (Verdict, []string) {
 	e := p.pool.Get().(*evaluator)
-	e.facts = f
+	e.begin(f)
 	defer e.release()
-	if e.shared, _ = f.(Shared); e.shared != nil && e.shared.Memory().said == nil {
-		e.shared.Memory().said = make([]status, p.leaves)
+	i := e.course()
+	if i < len(p.rules) && e.steps[i].state == waits {
+		return Verdict{}, e.waitingFor(p.rules[i])
 	}
-	for i, r := range p.rules {
+	return e.verdict(i), nil
+}
+
+// begin takes up a message.
+func (e *evaluator) begin(f Facts) {
+	e.facts = f
+	if e.shared, _ = f.(Shared); e.shared != nil && e.shared.Memory().said == nil {
+		e.shared.Memory().said = make([]status, e.p.leaves)
+	}
+	if e.partial, _ = f.(Partial); e.partial != nil && !e.partial.Partial() {
+		e.partial = nil
+	}
+}
+
+// course walks the rules and gives the number of the one that ends the walk, be it that it
+// decides or that it has to wait; behind the last when none does.
+func (e *evaluator) course() int {
+	for i, r := range e.p.rules {
 		if r.shadow {
 			continue
 		}
 		e.steps[i] = e.walk(r)
 		switch e.steps[i].state {
-		case waits:
-			return Verdict{}, e.waitingFor(r)
+		case waits, hinges, breaks:
+			return i
 		case matched:
 			if r.do != None {
-				return e.verdict(i), nil
+				return i
 			}
 			e.score += r.score
-		case hinges, breaks:
-			return e.verdict(i), nil
 		}
 	}
-	return e.verdict(len(p.rules)), nil
+	return len(e.p.rules)
 }
 
 // A walked is the state of one rule.
@@ -82,16 +98,18 @@ type step struct {
 
 // An evaluator holds the state of one Decide; they are pooled.
 type evaluator struct {
-	p      *Policy
-	facts  Facts
-	shared Shared // facts again, or nil
-	vm     vm.VM
-	env    map[string]any
-	known  []known  // by filter
-	leaves []status // by leaf
-	steps  []step   // by rule
-	score  float64
-	key    []byte // of a trace
+	p       *Policy
+	facts   Facts
+	shared  Shared  // facts again, or nil
+	partial Partial // facts again, or nil
+	final   bool    // nothing more will come: texts are not waited for
+	vm      vm.VM
+	env     map[string]any
+	known   []known  // by filter
+	leaves  []status // by leaf
+	steps   []step   // by rule
+	score   float64
+	key     []byte // of a trace
 }
 
 // known is what a look-up gave.
@@ -114,7 +132,7 @@ func (e *evaluator) release() {
 	clear(e.steps)
 	clear(e.vm.Stack[:cap(e.vm.Stack)])
 	clear(e.vm.Variables)
-	e.facts, e.shared, e.score, e.env[scoreWord] = nil, nil, 0, 0.0
+	e.facts, e.shared, e.partial, e.final, e.score, e.env[scoreWord] = nil, nil, nil, false, 0, 0.0
 	e.p.pool.Put(e)
 }
 
@@ -124,7 +142,7 @@ func (e *evaluator) walk(r *rule) step {
 	switch {
 	case s == isTrue:
 		for _, i := range r.says {
-			if !e.look(i).there {
+			if !e.look(i).there && !e.final {
 				return step{waits, True}
 			}
 		}
@@ -236,14 +254,15 @@ func (e *evaluator) firstPending(n *node) *leaf {
 
 // waitingFor names the filters without which r cannot be decided.
 func (e *evaluator) waitingFor(r *rule) []string {
+	l := e.firstPending(r.when)
 	lists := [2][]int{r.says}
-	if l := e.firstPending(r.when); l != nil {
+	if l != nil {
 		lists = [2][]int{l.reads, l.errs}
 	}
 	var out []string
 	for _, list := range lists {
 		for _, i := range list {
-			if !e.look(i).there {
+			if !e.look(i).there || l != nil && e.lacks(&l.program, i) {
 				out = append(out, e.p.names[i])
 			}
 		}
@@ -254,19 +273,28 @@ func (e *evaluator) waitingFor(r *rule) []string {
 // verdict is what rule number i decides; none does when i is behind the last.
 func (e *evaluator) verdict(i int) Verdict {
 	v := Verdict{Do: Deliver, Because: noObjection, Score: e.score}
-	t := e.trace(min(i+1, len(e.p.rules)))
+	n := min(i+1, len(e.p.rules))
+	t := e.trace(n)
 	v.Steps, v.Trace = t.steps, t.json
-	for j, r := range e.p.rules[:min(i+1, len(e.p.rules))] {
+	for j, r := range e.p.rules[:n] {
 		if len(r.effects) > 0 && !r.shadow && e.steps[j].state == matched {
 			v.Effects = e.effects(v.Effects, r)
 		}
 	}
-	if i == len(e.p.rules) {
-		return v
+	if i < len(e.p.rules) {
+		e.say(&v, e.p.rules[i], e.steps[i].state)
 	}
-	r := e.p.rules[i]
-	v.Rule, v.Class, v.File, v.Line = r.name, r.class, r.file, r.line
-	switch e.steps[i].state {
+	if e.p.shadows {
+		v.Wants = e.wants(n)
+		v.Shadow = e.alternate(n, &v)
+	}
+	return v
+}
+
+// say puts into v what r decides.
+func (e *evaluator) say(v *Verdict, r *rule, state walked) {
+	v.Rule, v.Class, v.File, v.Line, v.Place = r.name, r.class, r.file, r.line, r.place
+	switch state {
 	case hinges:
 		v.Do = Defer
 		v.Because = fmt.Sprintf("%s gave no answer", e.deferredFilter(r.when))
@@ -285,7 +313,6 @@ func (e *evaluator) verdict(i int) Verdict {
 				Text: mail.Printable(e.sentence(r.reply.text), maxSentence)}
 		}
 	}
-	return v
 }
 
 func (e *evaluator) effects(out []Effect, r *rule) []Effect {

@@ -132,6 +132,7 @@ const maxLeafText = 160
 type leaf struct {
 	program
 	text         string
+	probes       []probe   // facts that it compares, and with what
 	off          string    // the filter that is not configured; then nothing is run
 	dated        bool      // it asks whether message.received is in [since, until)
 	since, until time.Time // zero: no limit
@@ -141,6 +142,7 @@ type leaf struct {
 type program struct {
 	vm    *vm.Program
 	reads []int // filters whose facts it reads
+	facts []ref // which of them, but for error
 	errs  []int // filters of which it reads only the error
 	score bool
 	fixed set // its value when it is always the same; 0 when not
@@ -157,6 +159,7 @@ func (c *compiler) program(tree *parser.Tree, n ast.Node) (p program, err error)
 		return p, err
 	}
 	c.note(&p, n)
+	p.facts = sortedRefs(p.facts)
 	slices.Sort(p.reads)
 	p.reads = slices.Compact(p.reads)
 	slices.Sort(p.errs)
@@ -187,6 +190,11 @@ func (c *compiler) note(p *program, n ast.Node) {
 			if i, known = c.index[id.Value]; known {
 				p.errs = append(p.errs, i)
 				return
+			}
+		}
+		if ok && lit {
+			if i, known := c.index[id.Value]; known {
+				p.facts = append(p.facts, ref{i, name.Value})
 			}
 		}
 	}
@@ -225,7 +233,7 @@ func (c *compiler) split(s scalar, tree *parser.Tree, n ast.Node) *node {
 		c.fault(s, n.Location().From, fmt.Sprintf("this is %s, not true or false", typeName(n.Type())), "")
 		return nil
 	}
-	l := leaf{text: cut(n.String(), maxLeafText)}
+	l := leaf{text: cut(n.String(), maxLeafText), probes: c.probes(n)}
 	var err error
 	if l.program, err = c.program(tree, n); err != nil {
 		msg, _, _ := strings.Cut(err.Error(), "\n")
@@ -233,7 +241,7 @@ func (c *compiler) split(s scalar, tree *parser.Tree, n ast.Node) *node {
 		return nil
 	}
 	if l.off = c.offName(l.program); l.off != "" {
-		l.reads, l.errs = nil, nil
+		l.reads, l.errs, l.facts = nil, nil, nil
 	}
 	return c.newLeaf(l)
 }

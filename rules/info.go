@@ -18,6 +18,7 @@ type RuleInfo struct {
 	Because string      `json:"because,omitempty"` // as written
 	Reply   string      `json:"reply,omitempty"`   // as written
 	Shadow  bool        `json:"shadow,omitempty"`
+	Gather  bool        `json:"gather,omitempty"` // what this shadow rule needs is found out for it
 	From    time.Time   `json:"from,omitzero"`
 	Until   time.Time   `json:"until,omitzero"`
 	Needs   []string    `json:"needs"` // filters that it reads, those that are off left out
@@ -26,7 +27,7 @@ type RuleInfo struct {
 
 func (c *compiler) describe(t *ruleText, r *rule) RuleInfo {
 	info := RuleInfo{Name: r.name, File: r.file, Line: r.line, When: t.when.value, Class: r.class, Do: r.do, Score: r.score,
-		Because: t.because.value, Reply: t.reply.value, Shadow: r.shadow, From: t.from, Until: t.until}
+		Because: t.because.value, Reply: t.reply.value, Shadow: r.shadow, Gather: r.gather, From: t.from, Until: t.until}
 	for _, e := range t.effects {
 		info.Effects = append(info.Effects, e.name.value)
 	}
@@ -48,11 +49,12 @@ func (c *compiler) describe(t *ruleText, r *rule) RuleInfo {
 }
 
 // Needs lists, sorted, the filters whose facts a rule reads in its condition or its texts.
-// Those that are off, and those that only shadow rules read, are not among them.
+// Those that are off, and those that only shadow rules read which do not ask for them, are not
+// among them.
 func (p *Policy) Needs() []string {
 	var out []string
 	for _, r := range p.rules {
-		if !r.shadow {
+		if !r.shadow || r.gather {
 			out = append(out, r.info.Needs...)
 		}
 	}
@@ -69,6 +71,18 @@ func (p *Policy) ShadowNeeds() []string {
 			if r.shadow && !slices.Contains(needs, name) {
 				out = append(out, name)
 			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// GatherNeeds lists, sorted, the filters that shadow rules ask for.
+func (p *Policy) GatherNeeds() []string {
+	var out []string
+	for _, r := range p.rules {
+		if r.gather {
+			out = append(out, r.info.Needs...)
 		}
 	}
 	slices.Sort(out)

@@ -26,6 +26,9 @@ func (e *evaluator) readable(p *program) status {
 			st = pending
 		}
 	}
+	if e.partial != nil && st != pending && e.lacks(p, anyFilter) {
+		st = pending
+	}
 	return st
 }
 

@@ -20,7 +20,7 @@ type ruleText struct {
 	because, reply scalar
 	effects        []callText
 	score          float64
-	shadow         bool
+	shadow, gather bool
 	from, until    time.Time
 }
 
@@ -42,9 +42,10 @@ func (r *reader) rule(n ast.Node) ruleText {
 	var out ruleText
 	p := n.GetToken().Position
 	out.at = scalar{file: r.file, places: []place{{p.Line, p.Column}}}
+	out.shadow, out.gather = r.shadow, r.gather
 	had, before := make(map[string]bool), len(*r.errs)
 	for _, f := range r.fields(n, "a rule", "name", "when", "class", "do", "because", "reply", "effects",
-		"score", "shadow", "from", "until") {
+		"score", "shadow", "gather", "from", "until") {
 		had[f.key] = true
 		if f.key == "effects" {
 			out.effects = r.effectList(f.node)
@@ -77,6 +78,8 @@ func (r *reader) complete(out *ruleText, had map[string]bool) {
 		r.add(out.at.fault(0, "a rule has do or score, not both", "a score is for a rule that goes on to the next"))
 	case !had["do"] && !had["score"] && !had["effects"]:
 		r.add(out.at.fault(0, "a rule needs do, score or effects", "else it does nothing"))
+	case out.gather && !out.shadow && !r.shadow:
+		r.add(out.at.fault(0, "gather is for shadow rules", "a live rule has what it needs gathered anyway"))
 	case had["reply"] && !had["do"]:
 		r.add(out.reply.fault(0, "a reply needs do", "only the rule that decides can answer"))
 	}
@@ -116,14 +119,24 @@ func (r *reader) setRule(out *ruleText, key string, s scalar) {
 			out.score = 0
 		}
 	case "shadow":
-		if out.shadow = s.value == "true"; !out.shadow && s.value != "false" {
-			r.add(s.fault(0, "shadow is true or false", ""))
+		if out.shadow = r.flag(key, s); r.shadow && !out.shadow {
+			r.add(s.fault(0, "the whole file is a shadow", "put this rule into another file"))
 		}
+	case "gather":
+		out.gather = r.flag(key, s)
 	case "from":
 		out.from = r.date(s)
 	case "until":
 		out.until = r.date(s)
 	}
+}
+
+// flag reads true or false.
+func (r *reader) flag(key string, s scalar) bool {
+	if s.value != "true" && s.value != "false" {
+		r.add(s.fault(0, key+" is true or false", ""))
+	}
+	return s.value == "true"
 }
 
 // orAll proposes the nearest candidate, or names them all.

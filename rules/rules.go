@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"path"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -41,6 +43,7 @@ type Policy struct {
 	defers   []bool   // of each: no answer means later
 	received []int    // index of message.received in its struct
 	leaves   int
+	shadows  bool // there are shadow rules
 	version  string
 	pool     sync.Pool // of *evaluator
 	tracing  sync.RWMutex
@@ -54,9 +57,11 @@ type rule struct {
 	class   string
 	file    string
 	line    int
+	place   string // file and line for people
 	do      Disposition
 	score   float64
 	shadow  bool
+	gather  bool // what a shadow rule needs is found out for it
 	when    *node
 	because template
 	reply   *replyText
@@ -91,6 +96,7 @@ func Compile(files []Source, o Options) (*Policy, error) {
 	p.received = c.receivedAt()
 	for i := range texts {
 		p.rules = append(p.rules, c.rule(&texts[i]))
+		p.shadows = p.shadows || texts[i].shadow
 	}
 	c.checkTests(tests, texts)
 	if len(c.errs) > 0 {
@@ -161,8 +167,9 @@ func (c *compiler) receivedAt() []int {
 
 // rule compiles one rule. What it returns is of no use when there were mistakes.
 func (c *compiler) rule(t *ruleText) *rule {
-	r := &rule{name: t.name, class: t.class, do: t.do, score: t.score, shadow: t.shadow,
+	r := &rule{name: t.name, class: t.class, do: t.do, score: t.score, shadow: t.shadow, gather: t.gather,
 		file: t.at.file.name, line: t.at.places[0].line}
+	r.place = fmt.Sprintf("%s:%d", path.Base(filepath.ToSlash(r.file)), r.line)
 	if !t.when.empty() {
 		r.when = c.condition(t.when)
 	} else if t.when.file != nil {
@@ -206,7 +213,7 @@ func (c *compiler) dateLeaf(t *ruleText) *node {
 	if !t.until.IsZero() {
 		b.WriteString(" until " + t.until.Format(time.RFC3339))
 	}
-	return c.newLeaf(leaf{text: b.String(), dated: true, since: t.from, until: t.until, program: program{reads: []int{i}}})
+	return c.newLeaf(leaf{text: b.String(), dated: true, since: t.from, until: t.until, program: program{reads: []int{i}, facts: []ref{{i, "received"}}}})
 }
 
 // shows lists the filters whose facts the texts of a rule show. A shadow rule says nothing.

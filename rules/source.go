@@ -35,6 +35,8 @@ type reader struct {
 	errs       *Errors
 	effects    []EffectSpec
 	vocabulary Vocabulary
+	shadow     bool // all of this file's rules are shadows
+	gather     bool // … that ask for what they need
 }
 
 // A fileText is what one file holds, in its order: rules, or the word that the built-in
@@ -67,13 +69,18 @@ func (r *reader) read(src Source) (out fileText) {
 	if root == nil {
 		return out
 	}
-	for _, f := range r.fields(root, "a rule file", "include", "rules", "tests") {
+	fields := r.fields(root, "a rule file", "include", "shadow", "gather", "rules", "tests")
+	r.ofFile(fields)
+	for _, f := range fields {
 		switch f.key {
 		case "include":
 			if s, ok := r.scalar(f); ok && s.value != "builtin" {
 				r.add(s.fault(0, fmt.Sprintf("cannot include %q", s.value), "only builtin can be included"))
 			} else if ok {
 				out.builtin = len(out.rules)
+				if r.shadow {
+					r.add(s.fault(0, "a file in the shadow cannot include the built-in rules", "they would be live: put include into another file"))
+				}
 			}
 		case "rules":
 			for _, n := range r.list(f) {
@@ -92,6 +99,24 @@ func (r *reader) read(src Source) (out fileText) {
 		r.add(r.file.fault(at, "a list of effects can only stand in a rule", ""))
 	}
 	return out
+}
+
+// ofFile reads what holds for all rules of the file.
+func (r *reader) ofFile(fields []field) {
+	for _, f := range fields {
+		if f.key != "shadow" && f.key != "gather" {
+			continue
+		}
+		s, ok := r.scalar(f)
+		if !ok {
+			continue
+		}
+		if f.key == "shadow" {
+			r.shadow = r.flag(f.key, s)
+		} else {
+			r.gather = r.flag(f.key, s)
+		}
+	}
 }
 
 // unfit says why a text is not even given to the YAML parser.

@@ -71,7 +71,11 @@ type Verdict struct {
 	Effects []Effect    `json:"effects"`
 	File    string      `json:"file,omitempty"` // where the deciding rule stands
 	Line    int         `json:"line,omitempty"`
+	Place   string      `json:"-"` // the same in short, "20-spoof.yaml:12"; "" when no rule decided
 	Steps   []Step      `json:"-"` // every rule looked at and what it said: shared, not to be changed
+
+	Shadow *Alternate `json:"shadow,omitempty"` // what the shadow rules would have had done, when that is something else
+	Wants  []string   `json:"-"`                // filters without which a shadow rule cannot be decided
 
 	Trace json.RawMessage `json:"-"` // Steps as JSON, shared as well
 }
