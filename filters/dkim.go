@@ -82,6 +82,6 @@ func (f DKIMFacts) AuthResults() []mail.AuthResult {
 // dkim verifies the DKIM signatures of a message while it arrives (RFC 6376, 8301, 8463, 8616).
 func dkim(c DKIMConfig, r Resolver) Filter {
 	v := newDKIMVerifier(c, r)
-	return Filter{Name: "dkim", Stage: mail.Data, Facts: DKIMFacts{}, OnFail: Unknown, Timeout: 20 * time.Second,
+	return Filter{Name: "dkim", Stage: mail.Data, Facts: DKIMFacts{}, OnFail: Unknown, Timeout: 20 * time.Second, Quick: remembers(r),
 		Gather: func(ctx context.Context, in *Input) (any, error) { return v.verify(ctx, in) }}
 }

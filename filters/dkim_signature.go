@@ -32,6 +32,7 @@ type dkimSignature struct {
 
 	relaxedHeader, relaxedBody bool
 
+	key     *dkimKey
 	checked dkimFault // what key and header signature gave
 }
 

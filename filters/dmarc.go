@@ -48,7 +48,7 @@ func dmarc(c DMARCConfig, r Resolver) Filter {
 		c.Budget = dmarcBudget
 	}
 	return Filter{Name: "dmarc", Stage: mail.Data, After: []string{"spf", "dkim"}, Facts: DMARCFacts{}, OnFail: Unknown,
-		Timeout: 40 * time.Second, // it waits for spf and dkim
+		Quick: remembers(r), Timeout: 40 * time.Second, // it waits for spf and dkim
 		Gather: func(ctx context.Context, in *Input) (any, error) {
 			h, err := in.Body.Header()
 			if err != nil {
@@ -78,14 +78,14 @@ func (e *dmarcEval) evaluate(ctx context.Context, in *Input, authors mail.Author
 		e.f.Reason = "the author's domain is an address literal"
 		return e.f, nil
 	}
-	dns, cancel := context.WithTimeout(ctx, e.budget)
+	dns, cancel := inTime(ctx, e.budget)
 	node, found, err := e.discover(dns, author.Domain)
 	cancel()
 	ids, idErr := e.identifiers(ctx, in)
 	if idErr != nil {
 		return e.f, idErr
 	}
-	dns, cancel = context.WithTimeout(ctx, e.budget)
+	dns, cancel = inTime(ctx, e.budget)
 	defer cancel()
 	switch {
 	case err != nil:
@@ -114,7 +114,7 @@ func (e *dmarcEval) malformed(ctx context.Context, authors mail.Authors) {
 	if len(domains) > 0 {
 		e.f.Domain = domains[0]
 	}
-	ctx, cancel := context.WithTimeout(ctx, e.budget)
+	ctx, cancel := inTime(ctx, e.budget)
 	defer cancel()
 	strictest := e.f
 	for _, d := range domains {

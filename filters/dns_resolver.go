@@ -176,8 +176,11 @@ func (d *DNS) lookup(ctx context.Context, name string, kind uint16) (*dnsAnswer,
 	if err != nil {
 		return nil, err
 	}
-	d.questions.Add(1)
 	a := d.cache.get(q)
+	if a == nil && !mayWait(ctx) {
+		return nil, &DNSError{Name: q.name, Temporary: true, Err: errWaits}
+	}
+	d.questions.Add(1)
 	if a != nil {
 		d.hits.Add(1)
 	} else {

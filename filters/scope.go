@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,83 +33,134 @@ func (in *Input) Fact(ctx context.Context, name string) (any, error) {
 type Scope struct {
 	parent *Scope
 	mu     sync.Mutex
-	runs   map[string]*run
+	runs   []*run
 	wg     sync.WaitGroup
 }
 
 // A run is one filter at work, or done.
 type run struct {
-	filter Filter
-	done   chan struct{}
-	facts  any
-	err    error
-	began  time.Time
-	took   time.Duration
+	filter *Filter
+	began  time.Time     // with the scope's mu held, until it is over
+	done   chan struct{} // made by the first who waits, with the scope's mu held
+
+	over  atomic.Bool // from then on what follows never changes
+	facts any
+	err   error
+	took  time.Duration
 }
 
 // NewScope returns an empty scope below parent (nil for a connection's).
 func NewScope(parent *Scope) *Scope { return &Scope{parent: parent} }
 
+// quickBody is how big a message may be for filters to take turns at it. For one that is bigger
+// it is quicker to work side by side.
+const quickBody = 128 << 10
+
 // Start starts the filters that are not yet in this scope or a parent's. Each runs in a
-// goroutine of its own with its time limit; a panic, a timeout and an error all become the
-// result's err. What a filter needs from another comes through Input.Fact, so the order of
-// fs does not matter.
+// goroutine of its own with its time limit, but for those that need not wait now: these take
+// turns here, and Start returns when they are done. A panic, a timeout and an error all become
+// the result's err. What a filter needs from another comes through Input.Fact, so the order of
+// fs does not matter, though Quick ones had better come behind those that they read.
 func (s *Scope) Start(ctx context.Context, fs []Filter, in Input) {
-	// All are known before the first begins, so that none finds another not started.
-	begun := make([]*run, 0, len(fs))
-	for i := range fs {
-		if s.find(fs[i].Name) != nil {
-			continue
-		}
-		r := &run{filter: fs[i], done: make(chan struct{}), began: time.Now()}
-		s.mu.Lock()
-		if s.runs == nil {
-			s.runs = make(map[string]*run, len(fs))
-		}
-		s.runs[r.filter.Name] = r
-		s.mu.Unlock()
-		begun = append(begun, r)
-	}
+	begun := s.begin(fs)
 	in.Recipients = slices.Clip(in.Recipients)
 	in.scope = s
-	s.wg.Add(len(begun))
 	there := in.Body == nil || in.Body.Complete()
-	for _, r := range begun {
-		if !r.filter.Inline || !there {
-			own := in
-			own.after = r.filter.After
-			go s.gather(ctx, r, &own)
+	small := in.Body == nil || in.Body.Size() <= quickBody
+	quick := func(f *Filter) bool { return f.Quick && there && small }
+	inline := func(f *Filter) bool { return f.Inline && there }
+	for i := range begun {
+		if f := begun[i].filter; !quick(f) && !inline(f) {
+			s.spawn(ctx, &begun[i], in)
 		}
 	}
-	for _, r := range begun { // behind the others, which work meanwhile
-		if r.filter.Inline && there {
-			own := in
-			own.after = r.filter.After
-			s.gather(ctx, r, &own)
+	// The others behind these, which work meanwhile; first those that may turn out to have to wait.
+	for i := range begun {
+		if r := &begun[i]; quick(r.filter) && !s.try(ctx, r, &in) {
+			s.spawn(ctx, r, in)
+		}
+	}
+	for i := range begun {
+		if r := &begun[i]; inline(r.filter) && !quick(r.filter) {
+			s.gather(ctx, r, &in)
 		}
 	}
 }
 
+// begin makes a run of each filter that is not there yet. All are known before the first one
+// works, so that none finds another not started.
+func (s *Scope) begin(fs []Filter) []run {
+	begun := make([]run, 0, len(fs))
+	now := time.Now()
+	for i := range fs {
+		if _, r := s.find(fs[i].Name); r != nil {
+			continue
+		}
+		begun = append(begun, run{filter: &fs[i], began: now})
+		s.mu.Lock()
+		s.runs = append(s.runs, &begun[len(begun)-1])
+		s.mu.Unlock()
+	}
+	s.wg.Add(len(begun))
+	return begun
+}
+
+// spawn gathers in a goroutine, with an input of its own.
+func (s *Scope) spawn(ctx context.Context, r *run, in Input) {
+	go s.gather(ctx, r, &in)
+}
+
+// gather runs a filter to its end.
 func (s *Scope) gather(ctx context.Context, r *run, in *Input) {
-	defer s.wg.Done()
-	defer close(r.done)
-	defer func() {
-		r.took = time.Since(r.began)
-		if v := recover(); v != nil {
-			r.facts, r.err = nil, &PanicError{Filter: r.filter.Name, Value: v, Stack: debug.Stack()}
-		}
-		if r.err != nil {
-			r.facts = withError(r.filter.Facts, r.err)
-		}
-	}()
+	began := r.began
 	ctx, cancel := r.limit(ctx, in)
 	defer cancel()
-	r.facts, r.err = r.filter.Gather(ctx, in)
-	if ctx.Err() != nil && context.Cause(ctx) == errTimeout {
-		r.err = errTimeout // also for an answer that came too late: it is no answer
+	facts, err := r.gather(ctx, in)
+	s.settle(r, began, facts, err)
+}
+
+// try runs a filter as far as that needs no waiting; false when it has to begin again.
+func (s *Scope) try(ctx context.Context, r *run, in *Input) bool {
+	c := &instant{Context: ctx, began: time.Now(), limit: r.filter.Timeout}
+	facts, err := r.gather(c, in)
+	if c.waits {
+		return false
 	}
-	if r.err == nil && reflect.TypeOf(r.facts) != reflect.TypeOf(r.filter.Facts) {
-		r.err = fmt.Errorf("%s: returned %T, not %T", r.filter.Name, r.facts, r.filter.Facts)
+	s.settle(r, c.began, facts, err)
+	return true
+}
+
+// gather calls the filter and sees to it that there is either an error or facts of its type.
+func (r *run) gather(ctx context.Context, in *Input) (facts any, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			facts, err = nil, &PanicError{Filter: r.filter.Name, Value: v, Stack: debug.Stack()}
+		}
+	}()
+	in.after = r.filter.After
+	facts, err = r.filter.Gather(ctx, in)
+	if ctx.Err() != nil && context.Cause(ctx) == errTimeout {
+		err = errTimeout // also for an answer that came too late: it is no answer
+	}
+	if err == nil && reflect.TypeOf(facts) != reflect.TypeOf(r.filter.Facts) {
+		err = fmt.Errorf("%s: returned %T, not %T", r.filter.Name, facts, r.filter.Facts)
+	}
+	return facts, err
+}
+
+// settle ends a run.
+func (s *Scope) settle(r *run, began time.Time, facts any, err error) {
+	defer s.wg.Done()
+	if err != nil {
+		facts = withError(r.filter.Facts, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.began, r.took = began, time.Since(began)
+	r.facts, r.err = facts, err
+	r.over.Store(true)
+	if r.done != nil {
+		close(r.done)
 	}
 }
 
@@ -157,49 +209,67 @@ func withError(zero any, err error) any {
 	return v.Interface()
 }
 
-func (s *Scope) find(name string) *run {
+// find climbs to the scope in which the filter was started.
+func (s *Scope) find(name string) (*Scope, *run) {
 	for ; s != nil; s = s.parent {
 		s.mu.Lock()
-		r := s.runs[name]
-		s.mu.Unlock()
-		if r != nil {
-			return r
+		for _, r := range s.runs {
+			if r.filter.Name == name {
+				s.mu.Unlock()
+				return s, r
+			}
 		}
+		s.mu.Unlock()
 	}
-	return nil
+	return nil, nil
 }
 
 // Lookup returns a filter's result. known is false while it runs or was not started. After
 // a failure value is the zero facts with only the error field set.
 func (s *Scope) Lookup(name string) (value any, err error, known bool) {
-	r := s.find(name)
-	if r == nil {
-		return nil, nil, false
-	}
-	select {
-	case <-r.done:
+	if _, r := s.find(name); r != nil && r.over.Load() {
 		return r.facts, r.err, true
-	default:
-		return nil, nil, false
 	}
+	return nil, nil, false
 }
 
 // Started reports whether the filter was started here or in a parent.
-func (s *Scope) Started(name string) bool { return s.find(name) != nil }
+func (s *Scope) Started(name string) bool {
+	_, r := s.find(name)
+	return r != nil
+}
 
 // Wait waits until the filter has a result. ErrNotStarted when nobody started it, else the
 // context's cause.
 func (s *Scope) Wait(ctx context.Context, name string) error {
-	r := s.find(name)
-	if r == nil {
+	owner, r := s.find(name)
+	switch {
+	case r == nil:
 		return fmt.Errorf("%s: %w", name, ErrNotStarted)
+	case r.over.Load():
+		return nil
+	case !mayWait(ctx):
+		return errWaits
 	}
 	select {
-	case <-r.done:
+	case <-owner.end(r):
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// end gives a channel that is closed when the run is over.
+func (s *Scope) end(r *run) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.done == nil {
+		r.done = make(chan struct{})
+		if r.over.Load() {
+			close(r.done)
+		}
+	}
+	return r.done
 }
 
 // Join waits until every filter started in this very scope has returned; cancel their
@@ -210,14 +280,7 @@ func (s *Scope) Join() { s.wg.Wait() }
 func (s *Scope) Busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range s.runs {
-		select {
-		case <-r.done:
-		default:
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.runs, func(r *run) bool { return !r.over.Load() })
 }
 
 // A Result is one filter's outcome for the journal.
@@ -236,13 +299,11 @@ func (s *Scope) Results() []Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := make([]Result, 0, len(s.runs))
-	for name, r := range s.runs {
-		res := Result{Name: name, Began: r.began}
-		select {
-		case <-r.done:
+	for _, r := range s.runs {
+		res := Result{Name: r.filter.Name, Began: r.began}
+		if r.over.Load() {
 			res.Done, res.Facts, res.Err, res.Took = true, r.facts, r.err, r.took
 			res.Timeout = r.err == errTimeout
-		default:
 		}
 		out = append(out, res)
 	}

@@ -55,7 +55,7 @@ func spf(c SPFConfig, r Resolver) Filter {
 		c.Budget = spfBudget
 	}
 	s := &spfFilter{SPFConfig: c, dns: r, seen: newSPFCache(time.Now)}
-	return Filter{Name: "spf", Stage: mail.Sender, Facts: SPFFacts{}, OnFail: Unknown, Relayed: true,
+	return Filter{Name: "spf", Stage: mail.Sender, Facts: SPFFacts{}, OnFail: Unknown, Relayed: true, Quick: remembers(r),
 		Timeout: c.Budget + 5*time.Second, Gather: s.gather}
 }
 
@@ -131,13 +131,13 @@ func (s *spfFilter) check(ctx context.Context, dns *counted, ip netip.Addr, helo
 	if e.receiver == "" {
 		e.receiver = "unknown"
 	}
-	ctx, cancel := context.WithDeadline(ctx, dns.until)
+	ctx, cancel := inTime(ctx, time.Until(dns.until))
 	defer cancel()
 	out := e.check(ctx, domain)
 	for _, text := range []*string{&out.mechanism, &out.record, &out.problem} {
 		*text = mail.Printable(*text, spfText)
 	}
-	if !e.personal && out.result != "temperror" {
+	if !e.personal && out.result != "temperror" && ctx.Err() == nil { // else what was cut short may look like an answer
 		s.seen.put(key, spfSeen{out: out, lookups: e.lookups, queries: dns.n - before})
 	}
 	return out, e.lookups
