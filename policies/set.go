@@ -28,7 +28,7 @@ const (
 	maxFile  = 64 << 20
 	maxTotal = 256 << 20
 	maxFiles = 5000
-	maxDepth = 20
+	maxDepth = 10
 )
 
 // A Set is a folder of rule files as it was when it was read: each file is read once. The rule
@@ -38,13 +38,15 @@ type Set struct {
 	dir   string
 	files map[string]*file // by slash-separated path below dir
 	names []string         // of the rule files, sorted
+	all   []string         // of every file; nil when only what is asked for is read
+	whole bool             // all of it is in memory, and no folder stands behind it
 	total int64
 }
 
 // A file is one file as it was read.
 type file struct {
 	text []byte
-	info fs.FileInfo
+	info fs.FileInfo // nil where no folder stands behind it
 }
 
 // Read reads the rule files of a folder. One that is missing because a crash interrupted its
@@ -52,8 +54,8 @@ type file struct {
 func Read(dir string) (*Set, error) {
 	s := &Set{dir: dir, files: map[string]*file{}}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(previous(dir)); err == nil {
-			s.dir = previous(dir)
+		if _, err := os.Stat(previous(place(dir))); err == nil {
+			s.dir = previous(place(dir))
 		}
 	}
 	names, err := ruleNames(s.dir)
@@ -62,7 +64,9 @@ func Read(dir string) (*Set, error) {
 	}
 	s.names = names
 	for _, n := range names {
-		if _, err := s.Text(n); err != nil {
+		if _, err := s.Text(n); errors.Is(err, fs.ErrNotExist) && !isLink(filepath.Join(s.dir, n)) {
+			return nil, fmt.Errorf("%s: %w", dir, ErrMoving)
+		} else if err != nil {
 			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, n), err)
 		}
 	}
@@ -93,7 +97,15 @@ func ruleNames(dir string) ([]string, error) {
 	return names, nil
 }
 
+func isLink(name string) bool {
+	i, err := os.Lstat(name)
+	return err == nil && i.Mode()&fs.ModeSymlink != 0
+}
+
 func hidden(name string) bool { return strings.HasPrefix(name, ".") }
+
+// Dir is the folder that was read.
+func (s *Set) Dir() string { return s.dir }
 
 // Names lists the rule files, sorted.
 func (s *Set) Names() []string { return slices.Clone(s.names) }
@@ -103,8 +115,11 @@ func (s *Set) Text(name string) ([]byte, error) {
 	if f := s.files[name]; f != nil {
 		return f.text, nil
 	}
-	if !fs.ValidPath(name) || len(s.files) >= maxFiles {
+	switch {
+	case !fs.ValidPath(name) || len(s.files) >= maxFiles:
 		return nil, fs.ErrInvalid
+	case s.whole:
+		return nil, fs.ErrNotExist
 	}
 	f, err := readFile(filepath.Join(s.dir, filepath.FromSlash(name)))
 	if err != nil {
@@ -165,6 +180,14 @@ func same(a, b fs.FileInfo) bool {
 
 // Changed tells whether the folder is no longer as it was read: ErrMoving, or nil.
 func (s *Set) Changed() error {
+	if s.whole {
+		return nil
+	}
+	if s.all != nil {
+		if all, err := walk(s.dir, "", 0); err != nil || !slices.Equal(all, s.all) {
+			return ErrMoving
+		}
+	}
 	names, err := ruleNames(s.dir)
 	if err != nil || !slices.Equal(names, s.names) {
 		return ErrMoving
@@ -181,6 +204,9 @@ func (s *Set) Changed() error {
 // Newest is when one of the files that were read was last written or put in its place.
 func (s *Set) Newest() (t time.Time) {
 	for _, f := range s.files {
+		if f.info == nil {
+			continue
+		}
 		if c := changed(f.info); c.After(t) {
 			t = c
 		}
@@ -208,8 +234,14 @@ type opened struct {
 	info fs.FileInfo
 }
 
-func (o *opened) Stat() (fs.FileInfo, error) { return o.info, nil }
-func (o *opened) Close() error               { return nil }
+func (o *opened) Close() error { return nil }
+
+func (o *opened) Stat() (fs.FileInfo, error) {
+	if o.info == nil {
+		return nil, fs.ErrInvalid
+	}
+	return o.info, nil
+}
 
 func (o *opened) Read(p []byte) (int, error) {
 	if len(o.text) == 0 {

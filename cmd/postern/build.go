@@ -5,12 +5,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +16,6 @@ import (
 	"postern/gateway"
 	"postern/journal"
 	"postern/mail"
-	"postern/rules"
 	"postern/store"
 )
 
@@ -71,7 +68,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 		Log:        log,
 	})
 	p.policy = &policyState{}
-	return p, p.loadPolicy()
+	return p, p.loadPolicy(0)
 }
 
 // close gives everything back, in the order that loses nothing.
@@ -147,71 +144,6 @@ func filterList(cfg *Config, r filters.Resolver) []filters.Filter {
 			MaxSize: int64(cfg.ClamAV.MaxSize), Concurrent: cfg.ClamAV.Concurrent},
 		ClamFail: fail,
 	})
-}
-
-// Rules for clamav.on_failure other than defer, behind all others.
-const (
-	heldUnscanned = `rules: [{name: not-scanned, when: clamav.error != "", class: virus, do: quarantine, because: "the virus scanner gave no answer"}]`
-	sentUnscanned = `rules: [{name: not-scanned, when: clamav.error != "", class: virus, effects: [add_header("X-Postern-Unscanned", "yes")], because: "the virus scanner gave no answer"}]`
-)
-
-// ruleFiles reads the rule folder; without one the built-in policy decides.
-func ruleFiles(cfg *Config) ([]rules.Source, fs.FS, error) {
-	var files []rules.Source
-	var folder fs.FS
-	if cfg.Rules == "" {
-		files = append(files, rules.Builtin())
-	} else {
-		folder = os.DirFS(cfg.Rules)
-		names, err := fs.Glob(folder, "*.yaml")
-		if err != nil {
-			return nil, nil, err
-		}
-		if others, _ := fs.Glob(folder, "*.yml"); len(others) > 0 { // the one bad pattern is none
-			return nil, nil, fmt.Errorf("rules: %s would not be read: rename it to .yaml", filepath.Join(cfg.Rules, others[0]))
-		}
-		if len(names) == 0 {
-			return nil, nil, fmt.Errorf("rules: no *.yaml file in %s", cfg.Rules)
-		}
-		slices.Sort(names)
-		for _, n := range names {
-			text, err := fs.ReadFile(folder, n)
-			if err != nil {
-				return nil, nil, fmt.Errorf("rules: %w", err)
-			}
-			files = append(files, rules.Source{Name: filepath.Join(cfg.Rules, n), Text: text})
-		}
-	}
-	if len(cfg.ClamAV.Addresses) > 0 {
-		const last = "\x7f clamav.on_failure" // sorts behind every file
-		switch cfg.ClamAV.OnFailure {
-		case "quarantine":
-			files = append(files, rules.Source{Name: last, Text: []byte(heldUnscanned)})
-		case "accept":
-			files = append(files, rules.Source{Name: last, Text: []byte(sentUnscanned)})
-		}
-	}
-	return files, folder, nil
-}
-
-// compile turns the rule files into a policy over the given filters.
-func compile(cfg *Config, fs []filters.Filter) (*rules.Policy, error) {
-	files, folder, err := ruleFiles(cfg)
-	if err != nil {
-		return nil, err
-	}
-	o := rules.Options{Vocabulary: filters.Vocabulary(), Effects: gateway.EffectSpecs(), Files: folder}
-	for name := range o.Vocabulary {
-		i := slices.IndexFunc(fs, func(f filters.Filter) bool { return f.Name == name })
-		if i < 0 {
-			o.Off = append(o.Off, name)
-		} else if fs[i].OnFail == filters.Defer {
-			o.Defer = append(o.Defer, name)
-		}
-	}
-	slices.Sort(o.Off)
-	slices.Sort(o.Defer)
-	return rules.Compile(files, o)
 }
 
 // gatewayConfig is the part of the configuration that the gateway itself needs.

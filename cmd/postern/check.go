@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -22,16 +21,41 @@ import (
 type checkCmd struct {
 	settings
 	Offline bool `help:"Do not ask the neighbours (internal servers, DNS, clamd)."`
+	Force   bool `help:"Tests beside the rules that fail are told, but are no failure."`
+	JSON    bool `name:"json" help:"As JSON: errors, warnings, rules with what they need and their earliest reply."`
 }
 
 // Help is shown by --help.
 func (checkCmd) Help() string {
 	return "Example:\n  postern check -c /etc/postern/postern.yaml && systemctl reload postern\n\n" +
-		"It changes nothing. A line that begins with FAIL, and exit code 1, mean that mail could not be taken."
+		"It changes nothing. A line that begins with FAIL, and exit code 1, mean that mail could not be taken, or that a reload would refuse the rules."
 }
 
 // Run checks. It fails when the gateway would not start or could take no mail.
 func (c *checkCmd) Run(out output) error {
+	r := &checkReport{Rules: []checkedRule{}, Errors: []checkError{}, Warnings: []string{}, Checks: []checkLine{}, force: c.Force}
+	if !c.JSON {
+		r.out = out.out
+		if err := c.check(r); err != nil {
+			return err
+		}
+		if r.fails() {
+			return errors.New("check: put right what FAIL stands before")
+		}
+		return nil
+	}
+	r.failed(c.check(r))
+	if err := printObject(out.out, r); err != nil {
+		return err
+	}
+	if !r.OK {
+		return errQuiet
+	}
+	return nil
+}
+
+// check fills in the report. Its error ends the check.
+func (c *checkCmd) check(r *checkReport) error {
 	cfg, err := c.load()
 	if err != nil {
 		return err
@@ -41,18 +65,11 @@ func (c *checkCmd) Run(out output) error {
 		return err
 	}
 	defer resolver.Close()
-	fs := filterList(cfg, resolver)
-	_, policy, err := newPolicy(cfg, resolver)
+	found, err := newCandidate(cfg, resolver, 0)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out.out, "configuration: ok\nrules: %d, version %s\n\n", len(policy.Rules()), policy.Version())
-	if err := printRules(out.out, policy.Rules(), earliestReplies(policy.Rules(), fs)); err != nil {
-		return err
-	}
-	fmt.Fprintln(out.out)
-	r := neighbours{out: out}
-	if err := r.tests(cfg); err != nil {
+	if err := r.candidate(found); err != nil {
 		return err
 	}
 	if doubt := cfg.doubtfulName(); doubt != "" {
@@ -68,9 +85,6 @@ func (c *checkCmd) Run(out output) error {
 		r.dns(ctx, cfg, resolver)
 		r.clamav(ctx, cfg)
 		r.data(ctx, cfg)
-	}
-	if r.failed {
-		return errors.New("check: put right what FAIL stands before")
 	}
 	return nil
 }
@@ -104,38 +118,8 @@ func earliestReplies(list []rules.RuleInfo, fs []filters.Filter) []string {
 	return out
 }
 
-// neighbours collects what the neighbours said.
-type neighbours struct {
-	out    output
-	failed bool
-}
-
-func (r *neighbours) ok(format string, args ...any) {
-	fmt.Fprintf(r.out.out, "ok    "+format+"\n", args...)
-}
-func (r *neighbours) warn(format string, args ...any) {
-	fmt.Fprintf(r.out.out, "warn  "+format+"\n", args...)
-}
-func (r *neighbours) fail(format string, args ...any) {
-	r.failed = true
-	fmt.Fprintf(r.out.out, "FAIL  "+format+"\n", args...)
-}
-
-// tests runs those beside the rules.
-func (r *neighbours) tests(cfg *Config) error {
-	report, err := runRuleTests(cfg)
-	if err != nil {
-		return err
-	}
-	report.printFailures(r.out.out)
-	if r.failed = report.Failed > 0; !r.failed && report.All > 0 {
-		r.ok("%d tests beside the rules pass", report.All)
-	}
-	return nil
-}
-
 // certificate looks at a configured certificate; a self-signed one is made when it is needed.
-func (r *neighbours) certificate(cfg *Config) error {
+func (r *checkReport) certificate(cfg *Config) error {
 	if cfg.TLS.Off || cfg.TLS.Certificate == "" {
 		return nil
 	}
@@ -152,7 +136,7 @@ func (r *neighbours) certificate(cfg *Config) error {
 	return nil
 }
 
-func (r *neighbours) upstream(ctx context.Context, cfg *Config) {
+func (r *checkReport) upstream(ctx context.Context, cfg *Config) {
 	u, err := internalServers(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		r.fail("upstream: %v", err)
@@ -178,7 +162,7 @@ func (r *neighbours) upstream(ctx context.Context, cfg *Config) {
 	}
 }
 
-func (r *neighbours) dns(ctx context.Context, cfg *Config, d *filters.DNS) {
+func (r *checkReport) dns(ctx context.Context, cfg *Config, d *filters.DNS) {
 	answering := 0
 	for _, s := range d.Check(ctx) {
 		if s.Err != nil {
@@ -196,7 +180,7 @@ func (r *neighbours) dns(ctx context.Context, cfg *Config, d *filters.DNS) {
 	}
 }
 
-func (r *neighbours) clamav(ctx context.Context, cfg *Config) {
+func (r *checkReport) clamav(ctx context.Context, cfg *Config) {
 	if len(cfg.ClamAV.Addresses) == 0 {
 		r.warn("no virus scanner: clamav.addresses is empty, rules that name clamav are skipped")
 		return
@@ -227,7 +211,7 @@ func (r *neighbours) clamav(ctx context.Context, cfg *Config) {
 	}
 }
 
-func (r *neighbours) data(ctx context.Context, cfg *Config) {
+func (r *checkReport) data(ctx context.Context, cfg *Config) {
 	if _, err := os.Stat(cfg.Data); err != nil {
 		if st, perr := os.Stat(filepath.Dir(cfg.Data)); perr != nil || !st.IsDir() {
 			r.fail("data folder %s: neither it nor the folder above is there", cfg.Data)
@@ -266,7 +250,6 @@ func (r *neighbours) data(ctx context.Context, cfg *Config) {
 		what  string
 		found quarantine.Found
 	}{
-		{"rows whose message file is gone: damage on disk, restore it from a backup", rep.Missing},
 		{"files without a row: set aside at the next start", rep.Orphans},
 		{"releases that a crash interrupted, perhaps delivered: postern held list --state releasing", rep.Perhaps},
 	} {
@@ -275,6 +258,6 @@ func (r *neighbours) data(ctx context.Context, cfg *Config) {
 		}
 	}
 	if rep.Missing.Count > 0 {
-		r.failed = true
+		r.fail("%d rows whose message file is gone: damage on disk, restore it from a backup: %s", rep.Missing.Count, strings.Join(rep.Missing.IDs[:min(len(rep.Missing.IDs), 5)], " "))
 	}
 }

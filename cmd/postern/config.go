@@ -45,6 +45,8 @@ type Config struct {
 	Log   LogConf  `yaml:"log"`
 	Grace Duration `yaml:"grace"`
 
+	forceRules bool // rules whose tests fail are taken all the same
+
 	file string // where it was read from; "" for flags alone
 	text []byte
 }

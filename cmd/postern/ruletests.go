@@ -33,10 +33,10 @@ type testFailure struct {
 	Diff  []rules.Difference `json:"diff,omitempty"`
 }
 
-// runRuleTests runs the tests that stand beside the rules: without network and clamd, so that
+// test runs the tests that stand beside the rules: without network and clamd, so that
 // they say the same everywhere. What a test does not say of DNS or the scanner is empty, and
 // with it SPF, DKIM and DMARC are none.
-func runRuleTests(cfg *Config) (*testReport, error) {
+func (s *ruleSet) test(cfg *Config) (*testReport, error) {
 	on := *cfg
 	if len(on.ClamAV.Addresses) == 0 { // a rule about viruses can be tested where there is no clamd
 		on.ClamAV.Addresses = []string{"unix:/"}
@@ -46,9 +46,9 @@ func runRuleTests(cfg *Config) (*testReport, error) {
 		return nil, err
 	}
 	fs := filterList(&on, zone)
-	policy, err := compile(&on, fs)
+	policy, err := s.compile(fs)
 	if err != nil {
-		return nil, fmt.Errorf("the rules do not load:\n%w", err)
+		return nil, err
 	}
 	j := &judge{policy: policy, guess: true, close: func() {},
 		filters: slices.DeleteFunc(fs, func(f filters.Filter) bool { return f.Name == "clamav" })}
@@ -57,7 +57,7 @@ func runRuleTests(cfg *Config) (*testReport, error) {
 	touched := map[string]bool{}
 	for i := range tests {
 		t := &tests[i]
-		diff, err := j.ruleTest(t, touched)
+		diff, err := j.ruleTest(s, t, touched)
 		if err == nil && len(diff) == 0 {
 			continue
 		}
@@ -100,16 +100,16 @@ func (r *testReport) printSum(w io.Writer) {
 
 // ruleTest tells what differs from what a test expects, and notes the rules that matched. A
 // message file stands relative to the folder of its rule file.
-func (j *judge) ruleTest(t *rules.Test, touched map[string]bool) ([]rules.Difference, error) {
+func (j *judge) ruleTest(s *ruleSet, t *rules.Test, touched map[string]bool) ([]rules.Difference, error) {
 	base := map[string]any{}
 	if t.Message != "" {
-		file := t.Message
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(filepath.Dir(t.File), file)
+		text, err := s.message(t.Message)
+		if err != nil {
+			return nil, fmt.Errorf("message %s: %w", t.Message, err)
 		}
 		env := mail.Envelope{Received: time.Now(), Client: mail.Client{Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Helo: "localhost", ESMTP: true},
 			Recipients: []mail.RcptTo{{Address: mail.Address{Local: "postmaster", Domain: "example.org"}}}}
-		res, err := j.judgeFile(env, file)
+		res, err := j.judgeText(env, t.Message, text)
 		if err != nil {
 			return nil, fmt.Errorf("message %s: %w", t.Message, err)
 		}
@@ -150,7 +150,11 @@ func (c *rulesTestCmd) Run(out output) error {
 	if err != nil {
 		return err
 	}
-	report, err := runRuleTests(cfg)
+	set, err := readRules(cfg)
+	if err != nil {
+		return err
+	}
+	report, err := set.test(cfg)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 type serveCmd struct {
 	settings
 	Listen []string `help:"Address to take mail on, such as :25 (repeatable)." placeholder:"ADDRESS" sep:"none"`
+	Force  bool     `name:"force-rules" help:"Take rules though the tests beside them fail, at start and at each reload; the log says so."`
 	Admin  *string  `help:"Address of health and metrics; \"\" for none." placeholder:"ADDRESS"`
 }
 
@@ -42,6 +43,7 @@ func (c *serveCmd) Run(out output) error {
 	if c.Admin != nil {
 		cfg.Admin = *c.Admin
 	}
+	cfg.forceRules = c.Force
 	if err := cfg.validate(); err != nil {
 		return fmt.Errorf("the configuration does not hold:\n%w", err)
 	}

@@ -168,10 +168,15 @@ func readMessage(file string) ([]byte, error) {
 	if len(text) > most {
 		return nil, errors.New("more than 256 MiB")
 	}
-	if !bytes.Contains(text, []byte("\r\n")) {
-		text = bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n"))
+	return withCRLF(text), nil
+}
+
+// withCRLF gives a text without any CRLF those.
+func withCRLF(text []byte) []byte {
+	if bytes.Contains(text, []byte("\r\n")) {
+		return text
 	}
-	return text, nil
+	return bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n"))
 }
 
 // cause leaves the path out, which is told anyway.

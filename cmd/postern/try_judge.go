@@ -88,6 +88,11 @@ func (j *judge) judgeFile(env mail.Envelope, file string) (*tryResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	return j.judgeText(env, file, text)
+}
+
+// judgeText judges one message that was read.
+func (j *judge) judgeText(env mail.Envelope, file string, text []byte) (*tryResult, error) {
 	env.ID = ulid.Make().String()
 	body := mail.BodyOf(text)
 	defer body.Close()
