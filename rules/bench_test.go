@@ -55,6 +55,13 @@ func BenchmarkDecide(b *testing.B) {
 	})
 }
 
+func BenchmarkLint(b *testing.B) {
+	p := compile(b, policyOf(500))
+	for b.Loop() {
+		p.Lint()
+	}
+}
+
 func BenchmarkCompile(b *testing.B) {
 	for _, n := range []int{25, 500} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

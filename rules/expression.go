@@ -44,6 +44,7 @@ type compiler struct {
 	errs      Errors
 	hash      hash.Hash
 	leaves    int
+	doubted   []doubt // of the rule at hand
 }
 
 // setup prepares the expression language: typed facts, our functions, and of its own ones
@@ -132,6 +133,9 @@ const maxLeafText = 160
 type leaf struct {
 	program
 	text         string
+	at           spot
+	atom         atom
+	mention      mention
 	probes       []probe   // facts that it compares, and with what
 	off          string    // the filter that is not configured; then nothing is run
 	dated        bool      // it asks whether message.received is in [since, until)
@@ -209,6 +213,7 @@ func (c *compiler) condition(s scalar) *node {
 	if !ok {
 		return nil
 	}
+	c.doubted = c.doubts(s, tree.Node)
 	return c.split(s, tree, tree.Node)
 }
 
@@ -233,7 +238,9 @@ func (c *compiler) split(s scalar, tree *parser.Tree, n ast.Node) *node {
 		c.fault(s, n.Location().From, fmt.Sprintf("this is %s, not true or false", typeName(n.Type())), "")
 		return nil
 	}
-	l := leaf{text: cut(n.String(), maxLeafText), probes: c.probes(n)}
+	text := n.String()
+	l := leaf{text: cut(text, maxLeafText), at: s.spot(leftmost(n)), atom: atomOf(n, text), probes: c.probes(n)}
+	l.mention.of(c, n)
 	var err error
 	if l.program, err = c.program(tree, n); err != nil {
 		msg, _, _ := strings.Cut(err.Error(), "\n")

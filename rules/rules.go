@@ -45,6 +45,7 @@ type Policy struct {
 	leaves   int
 	shadows  bool // there are shadow rules
 	version  string
+	words    Vocabulary
 	pool     sync.Pool // of *evaluator
 	tracing  sync.RWMutex
 	traces   map[string]*trace // by the state of leaves and rules
@@ -66,6 +67,9 @@ type rule struct {
 	because template
 	reply   *replyText
 	effects []call
+	at      spot   // of its name
+	does    string // its effects as written
+	doubts  []doubt
 	says    []int // filters whose facts its texts show; they are waited for when it matches
 }
 
@@ -89,7 +93,7 @@ func Compile(files []Source, o Options) (*Policy, error) {
 	c.setup()
 	fmt.Fprintf(c.hash, "%s off %q defer %q\n", engine, o.Off, o.Defer)
 	texts, tests := c.read(files)
-	p := &Policy{names: c.names, defers: make([]bool, len(c.names)), zero: make([]any, len(c.names))}
+	p := &Policy{names: c.names, words: o.Vocabulary, defers: make([]bool, len(c.names)), zero: make([]any, len(c.names))}
 	for i, name := range c.names {
 		p.defers[i], p.zero[i] = slices.Contains(o.Defer, name), o.Vocabulary[name]
 	}
@@ -168,7 +172,8 @@ func (c *compiler) receivedAt() []int {
 // rule compiles one rule. What it returns is of no use when there were mistakes.
 func (c *compiler) rule(t *ruleText) *rule {
 	r := &rule{name: t.name, class: t.class, do: t.do, score: t.score, shadow: t.shadow, gather: t.gather,
-		file: t.at.file.name, line: t.at.places[0].line}
+		file: t.at.file.name, line: t.at.places[0].line, at: t.at.spot(0)}
+	c.doubted = nil
 	r.place = fmt.Sprintf("%s:%d", path.Base(filepath.ToSlash(r.file)), r.line)
 	if !t.when.empty() {
 		r.when = c.condition(t.when)
@@ -190,10 +195,12 @@ func (c *compiler) rule(t *ruleText) *rule {
 		call := call{name: e.name.value}
 		for _, a := range e.args {
 			call.args = append(call.args, c.template(a))
+			r.does += "\x00" + a.value
 		}
+		r.does += "\x01" + e.name.value
 		r.effects = append(r.effects, call)
 	}
-	r.says = r.shows()
+	r.says, r.doubts = r.shows(), c.doubted
 	r.info = c.describe(t, r)
 	return r
 }
@@ -213,7 +220,7 @@ func (c *compiler) dateLeaf(t *ruleText) *node {
 	if !t.until.IsZero() {
 		b.WriteString(" until " + t.until.Format(time.RFC3339))
 	}
-	return c.newLeaf(leaf{text: b.String(), dated: true, since: t.from, until: t.until, program: program{reads: []int{i}, facts: []ref{{i, "received"}}}})
+	return c.newLeaf(leaf{text: b.String(), at: t.at.spot(0), atom: atom{path: b.String()}, dated: true, since: t.from, until: t.until, program: program{reads: []int{i}, facts: []ref{{i, "received"}}}})
 }
 
 // shows lists the filters whose facts the texts of a rule show. A shadow rule says nothing.

@@ -21,7 +21,7 @@ type addressFacts struct {
 	Error   string `expr:"error" json:"error,omitempty"`
 	Address string `expr:"address" json:"address" doc:"The address."`
 	Local   string `expr:"local" json:"local" doc:"Before the at sign."`
-	Domain  string `expr:"domain" json:"domain" doc:"Behind the at sign."`
+	Domain  string `expr:"domain" json:"domain" doc:"Behind the at sign." case:"lower"`
 }
 
 type messageFacts struct {
@@ -33,9 +33,9 @@ type messageFacts struct {
 
 type resultFacts struct {
 	Error        string `expr:"error" json:"error,omitempty"`
-	Result       string `expr:"result" json:"result" doc:"The result."`
+	Result       string `expr:"result" json:"result" doc:"The result." enum:"none neutral pass fail softfail temperror permerror"`
 	Domain       string `expr:"domain" json:"domain" doc:"The domain."`
-	Policy       string `expr:"policy" json:"policy" doc:"The policy."`
+	Policy       string `expr:"policy" json:"policy" doc:"The policy." enum:"none quarantine reject"`
 	PolicyDomain string `expr:"policy_domain" json:"policy_domain" doc:"Where the policy stands."`
 }
 
@@ -43,13 +43,13 @@ type resultFacts struct {
 func (resultFacts) AuthResult() string { return "x" }
 
 type signature struct {
-	Result string `expr:"result" json:"result" doc:"The result."`
+	Result string `expr:"result" json:"result" doc:"The result." enum:"none pass fail policy temperror permerror"`
 	Domain string `expr:"domain" json:"domain" doc:"d="`
 }
 
 type dkimFacts struct {
 	Error      string      `expr:"error" json:"error,omitempty"`
-	Result     string      `expr:"result" json:"result" doc:"The best result."`
+	Result     string      `expr:"result" json:"result" doc:"The best result." enum:"none pass fail policy temperror permerror"`
 	Signatures []signature `expr:"signatures" json:"signatures" doc:"Each signature."`
 }
 
@@ -73,8 +73,8 @@ type contentFacts struct {
 	Error       string              `expr:"error" json:"error,omitempty"`
 	Subject     string              `expr:"subject" json:"subject" doc:"The subject."`
 	From        []mailboxFacts      `expr:"from" json:"from" doc:"The authors."`
-	Header      map[string]string   `expr:"header" json:"header" doc:"The first field of a name."`
-	Headers     map[string][]string `expr:"headers" json:"headers" doc:"All fields of a name."`
+	Header      map[string]string   `expr:"header" json:"header" doc:"The first field of a name." case:"lower"`
+	Headers     map[string][]string `expr:"headers" json:"headers" doc:"All fields of a name." case:"lower"`
 	Attachments []attachment        `expr:"attachments" json:"attachments" doc:"The attachments."`
 	Defects     []string            `expr:"defects" json:"defects" doc:"What is wrong."`
 	Malformed   bool                `expr:"malformed" json:"malformed" doc:"It is ambiguous."`

@@ -10,13 +10,14 @@ import (
 
 // A checkReport is what check found out: the fields are a contract of --json.
 type checkReport struct {
-	OK       bool          `json:"ok"`
-	Version  string        `json:"version,omitempty"` // of the rules
-	Errors   []checkError  `json:"errors"`
-	Warnings []string      `json:"warnings"`
-	Rules    []checkedRule `json:"rules"`
-	Tests    *testReport   `json:"tests,omitempty"`
-	Checks   []checkLine   `json:"checks"` // each part that was asked, in order
+	OK       bool            `json:"ok"`
+	Version  string          `json:"version,omitempty"` // of the rules
+	Errors   []checkError    `json:"errors"`
+	Warnings []string        `json:"warnings"`
+	Rules    []checkedRule   `json:"rules"`
+	Tests    *testReport     `json:"tests,omitempty"`
+	Lint     []rules.Warning `json:"lint"`   // rules that load, but are hardly meant
+	Checks   []checkLine     `json:"checks"` // each part that was asked, in order
 
 	force bool
 	out   io.Writer // findings are printed as they come; nil: not at all
@@ -102,6 +103,10 @@ func (r *checkReport) candidate(c *candidate) error {
 		}
 		fmt.Fprintln(r.out)
 		r.Tests.printFailures(r.out)
+	}
+	r.Lint = append([]rules.Warning{}, c.rules.Lint()...)
+	for _, w := range r.Lint {
+		r.warn("%s", w)
 	}
 	switch failed := c.passes(); {
 	case failed != nil && r.force:
