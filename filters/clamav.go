@@ -28,7 +28,7 @@ type ClamAVFacts struct {
 	Error     string `expr:"error" json:"error,omitempty" doc:"Why there is no answer: clamd dead, slow, or not making sense."`
 	Infected  bool   `expr:"infected" json:"infected" doc:"clamd reported something; see heuristic for what is no known virus."`
 	Signature string `expr:"signature" json:"signature" doc:"Name of what clamd reported, such as Eicar-Test-Signature."`
-	Heuristic string `expr:"heuristic" json:"heuristic" doc:"\"limits\" when clamd gave up over one of its limits, \"encrypted\" when it could not look inside, else empty."`
+	Heuristic string `expr:"heuristic" json:"heuristic" doc:"\"limits\" when clamd gave up over one of its limits, \"encrypted\" when it could not look inside, else empty." enum:"limits encrypted"`
 	TooBig    bool   `expr:"too_big" json:"too_big" doc:"The message is larger than clamd takes (StreamMaxLength); it was not scanned."`
 }
 

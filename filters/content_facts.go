@@ -10,7 +10,7 @@ type ContentFacts struct {
 	Size            int                 `expr:"size" json:"size" doc:"Bytes of the message as received."`
 	Subject         string              `expr:"subject" json:"subject" doc:"First Subject, decoded."`
 	SubjectRaw      string              `expr:"subject_raw" json:"subject_raw,omitempty" doc:"First Subject as it stands in the header, when it differs from the decoded one."`
-	SubjectCharset  string              `expr:"subject_charset" json:"subject_charset,omitempty" doc:"Charset of the first encoded word in the subject, in lower case; without one utf-8 or unknown-8bit for what is beyond ASCII."`
+	SubjectCharset  string              `expr:"subject_charset" json:"subject_charset,omitempty" doc:"Charset of the first encoded word in the subject, in lower case; without one utf-8 or unknown-8bit for what is beyond ASCII." case:"lower"`
 	SubjectScripts  []string            `expr:"subject_scripts" json:"subject_scripts,omitempty" doc:"Scripts of the letters in a subject that is not all ASCII: Latin, Cyrillic, Greek, Han, Mathematical and so on, Other for rare ones."`
 	SubjectMixed    bool                `expr:"subject_mixed" json:"subject_mixed,omitempty" doc:"A word of the subject has letters of two scripts that look alike, such as a Cyrillic a in a Latin word."`
 	From            []From              `expr:"from" json:"from,omitempty" doc:"Every mailbox that any reader may take for an author."`
@@ -24,11 +24,11 @@ type ContentFacts struct {
 	MessageID       string              `expr:"message_id" json:"message_id,omitempty" doc:"Message-ID as it stands."`
 	ListID          string              `expr:"list_id" json:"list_id,omitempty" doc:"List-Id between its angle brackets (RFC 2919)."`
 	ReceivedHops    int                 `expr:"received_hops" json:"received_hops" doc:"Number of Received fields."`
-	Header          map[string]string   `expr:"header" json:"header,omitempty" doc:"First field of each name (in lower case), decoded, at most 4 KiB."`
-	Headers         map[string][]string `expr:"headers" json:"headers,omitempty" doc:"All fields of each name (in lower case), decoded, at most 4 KiB each."`
+	Header          map[string]string   `expr:"header" json:"header,omitempty" doc:"First field of each name (in lower case), decoded, at most 4 KiB." case:"lower"`
+	Headers         map[string][]string `expr:"headers" json:"headers,omitempty" doc:"All fields of each name (in lower case), decoded, at most 4 KiB each." case:"lower"`
 	Duplicates      []string            `expr:"duplicates" json:"duplicates,omitempty" doc:"Names of fields that may stand once and stand more than once."`
 
-	Type        string       `expr:"type" json:"type" doc:"Declared type of the message, in lower case: text/plain, multipart/mixed."`
+	Type        string       `expr:"type" json:"type" doc:"Declared type of the message, in lower case: text/plain, multipart/mixed." case:"lower"`
 	Parts       []Part       `expr:"parts" json:"parts,omitempty" doc:"The parts in order, containers too, at most 256."`
 	PartCount   int          `expr:"part_count" json:"part_count" doc:"Number of parts."`
 	Attachments []Attachment `expr:"attachments" json:"attachments,omitempty" doc:"Every part with a name, a disposition of attachment or a type other than text; files found within text; members of archives, with archive set."`
@@ -51,7 +51,7 @@ type ContentFacts struct {
 type From struct {
 	Name    string `expr:"name" json:"name,omitempty" doc:"Display name, decoded."`
 	Address string `expr:"address" json:"address" doc:"Address in its canonical form."`
-	Domain  string `expr:"domain" json:"domain" doc:"Domain in lower case and A-labels, empty when the address has none."`
+	Domain  string `expr:"domain" json:"domain" doc:"Domain in lower case and A-labels, empty when the address has none." case:"lower"`
 
 	NameDomain string `expr:"name_domain" json:"name_domain,omitempty" doc:"Domain of an address that the display name shows, when it is not the mailbox's own."`
 	NameMixed  bool   `expr:"name_mixed" json:"name_mixed,omitempty" doc:"A word of the display name has letters of two scripts that look alike."`
@@ -59,10 +59,10 @@ type From struct {
 
 // A Part is one part of a message as its header declares it.
 type Part struct {
-	Type        string `expr:"type" json:"type" doc:"Declared type, in lower case."`
+	Type        string `expr:"type" json:"type" doc:"Declared type, in lower case." case:"lower"`
 	RealType    string `expr:"real_type" json:"real_type,omitempty" doc:"Type by the first bytes, of what is attached or only called text; empty for containers and plain text."`
-	Charset     string `expr:"charset" json:"charset,omitempty" doc:"Declared charset, in lower case."`
-	Encoding    string `expr:"encoding" json:"encoding,omitempty" doc:"Content-Transfer-Encoding as declared, in lower case."`
+	Charset     string `expr:"charset" json:"charset,omitempty" doc:"Declared charset, in lower case." case:"lower"`
+	Encoding    string `expr:"encoding" json:"encoding,omitempty" doc:"Content-Transfer-Encoding as declared, in lower case." case:"lower"`
 	Disposition string `expr:"disposition" json:"disposition,omitempty" doc:"Inline, attachment or what was declared."`
 	Name        string `expr:"name" json:"name,omitempty" doc:"File name, empty without one."`
 	Size        int    `expr:"size" json:"size" doc:"Decoded bytes; 0 for containers."`
@@ -74,12 +74,12 @@ type Attachment struct {
 	Name             string   `expr:"name" json:"name" doc:"File name as a good mail reader shows it."`
 	Names            []string `expr:"names" json:"names,omitempty" doc:"Every name that some reader may see or save it under, at most 16."`
 	Extensions       []string `expr:"extensions" json:"extensions,omitempty" doc:"Last and last but one extension of every name, in lower case without dot."`
-	Type             string   `expr:"type" json:"type,omitempty" doc:"Declared type, in lower case."`
+	Type             string   `expr:"type" json:"type,omitempty" doc:"Declared type, in lower case." case:"lower"`
 	RealType         string   `expr:"real_type" json:"real_type,omitempty" doc:"Type by the first bytes of the content."`
 	Executable       bool     `expr:"executable" json:"executable,omitempty" doc:"A program or script by its first bytes or the extension of one of its names."`
 	Size             int      `expr:"size" json:"size" doc:"Decoded bytes."`
 	SHA256           string   `expr:"sha256" json:"sha256,omitempty" doc:"SHA-256 of the decoded bytes, in hex."`
-	Encoding         string   `expr:"encoding" json:"encoding,omitempty" doc:"How it was encoded: base64, quoted-printable, uuencode, yenc, binhex, or empty."`
+	Encoding         string   `expr:"encoding" json:"encoding,omitempty" doc:"How it was encoded: base64, quoted-printable, uuencode, yenc, binhex, or empty." case:"lower"`
 	Disposition      string   `expr:"disposition" json:"disposition,omitempty" doc:"Inline, attachment or what was declared."`
 	Archive          string   `expr:"archive" json:"archive,omitempty" doc:"Name of the archive it lies in; empty for a part of the message."`
 	Encrypted        bool     `expr:"encrypted" json:"encrypted,omitempty" doc:"An archive with encrypted members, or such a member."`

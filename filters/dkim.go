@@ -27,18 +27,18 @@ const (
 // DKIMFacts are what the DKIM signatures of a message say.
 type DKIMFacts struct {
 	Error      string          `expr:"error" json:"error,omitempty" doc:"Why there is no answer; empty when there is one."`
-	Result     string          `expr:"result" json:"result" doc:"pass when any signature passes, else the weightiest of temperror, fail, policy, permerror; none without a signature."`
+	Result     string          `expr:"result" json:"result" doc:"pass when any signature passes, else the weightiest of temperror, fail, policy, permerror; none without a signature." enum:"none pass fail policy temperror permerror"`
 	Reason     string          `expr:"reason" json:"reason" doc:"Why the result is no pass, in words; empty for pass and none."`
-	Domains    []string        `expr:"domains" json:"domains" doc:"Domains (d=) of the signatures that pass, each once."`
+	Domains    []string        `expr:"domains" json:"domains" doc:"Domains (d=) of the signatures that pass, each once." case:"lower"`
 	Count      int             `expr:"count" json:"count" doc:"Number of DKIM-Signature fields in the header."`
 	Signatures []DKIMSignature `expr:"signatures" json:"signatures" doc:"The signatures, those that pass first; 16 at most."`
 }
 
 // DKIMSignature is one DKIM-Signature field and what became of it.
 type DKIMSignature struct {
-	Result     string   `expr:"result" json:"result" doc:"pass, fail, policy, temperror or permerror."`
+	Result     string   `expr:"result" json:"result" doc:"pass, fail, policy, temperror or permerror." enum:"none pass fail policy temperror permerror"`
 	Reason     string   `expr:"reason" json:"reason" doc:"Why it does not pass, in words."`
-	Domain     string   `expr:"domain" json:"domain" doc:"Signing domain (d=) in lower case and A-labels; empty when it is none."`
+	Domain     string   `expr:"domain" json:"domain" doc:"Signing domain (d=) in lower case and A-labels; empty when it is none." case:"lower"`
 	Selector   string   `expr:"selector" json:"selector" doc:"Selector (s=) in lower case and A-labels."`
 	Identity   string   `expr:"identity" json:"identity" doc:"Agent or user (i=); empty when the signature has none."`
 	Algorithm  string   `expr:"algorithm" json:"algorithm" doc:"Algorithm (a=): rsa-sha256 or ed25519-sha256 for those that can pass."`

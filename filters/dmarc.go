@@ -18,12 +18,12 @@ type DMARCConfig struct {
 // DMARCFacts are what DMARC (RFC 9989) says of a message.
 type DMARCFacts struct {
 	Error         string   `expr:"error" json:"error,omitempty" doc:"Why DMARC could not be evaluated at all; a DNS failure is the result temperror instead."`
-	Result        string   `expr:"result" json:"result" doc:"none, pass, fail, temperror or permerror; permerror is a From field that names not exactly one author."`
-	Policy        string   `expr:"policy" json:"policy" doc:"What the domain asks for when its mail fails: none, quarantine or reject, with t=y already applied; none without a record."`
-	Domain        string   `expr:"domain" json:"domain" doc:"Domain of the author, from the From field."`
-	OrgDomain     string   `expr:"org_domain" json:"org_domain" doc:"Its organizational domain, as far as it had to be found out."`
-	PolicyDomain  string   `expr:"policy_domain" json:"policy_domain" doc:"Domain whose record applies; empty when there is none."`
-	Published     string   `expr:"published_policy" json:"published_policy" doc:"The policy before t=y made it one level weaker."`
+	Result        string   `expr:"result" json:"result" doc:"none, pass, fail, temperror or permerror; permerror is a From field that names not exactly one author." enum:"none pass fail temperror permerror"`
+	Policy        string   `expr:"policy" json:"policy" doc:"What the domain asks for when its mail fails: none, quarantine or reject, with t=y already applied; none without a record." enum:"none quarantine reject"`
+	Domain        string   `expr:"domain" json:"domain" doc:"Domain of the author, from the From field." case:"lower"`
+	OrgDomain     string   `expr:"org_domain" json:"org_domain" doc:"Its organizational domain, as far as it had to be found out." case:"lower"`
+	PolicyDomain  string   `expr:"policy_domain" json:"policy_domain" doc:"Domain whose record applies; empty when there is none." case:"lower"`
+	Published     string   `expr:"published_policy" json:"published_policy" doc:"The policy before t=y made it one level weaker." enum:"none quarantine reject"`
 	Testing       bool     `expr:"testing" json:"testing" doc:"The record says t=y: the domain is only trying its policy out."`
 	AlignedSPF    bool     `expr:"aligned_spf" json:"aligned_spf" doc:"SPF passed for a domain that belongs to the author's."`
 	AlignedDKIM   bool     `expr:"aligned_dkim" json:"aligned_dkim" doc:"A DKIM signature passed for a domain that belongs to the author's."`

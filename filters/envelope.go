@@ -27,7 +27,7 @@ type SenderFacts struct {
 	Error   string `expr:"error" json:"error,omitempty" doc:"Always empty: this filter cannot fail."`
 	Address string `expr:"address" json:"address" doc:"Envelope sender (MAIL FROM); empty for a bounce."`
 	Local   string `expr:"local" json:"local" doc:"Its local part, without quoting."`
-	Domain  string `expr:"domain" json:"domain" doc:"Its domain, in lower case and A-labels."`
+	Domain  string `expr:"domain" json:"domain" doc:"Its domain, in lower case and A-labels." case:"lower"`
 }
 
 // RcptFacts are the parts of one RCPT TO.
@@ -35,7 +35,7 @@ type RcptFacts struct {
 	Error   string `expr:"error" json:"error,omitempty" doc:"Always empty: this filter cannot fail."`
 	Address string `expr:"address" json:"address" doc:"The recipient the verdict is for (RCPT TO)."`
 	Local   string `expr:"local" json:"local" doc:"Its local part, without quoting."`
-	Domain  string `expr:"domain" json:"domain" doc:"Its domain, in lower case and A-labels."`
+	Domain  string `expr:"domain" json:"domain" doc:"Its domain, in lower case and A-labels." case:"lower"`
 }
 
 // MessageFacts are known when all of the message is there.

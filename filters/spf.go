@@ -19,7 +19,7 @@ type SPFConfig struct {
 // SPFFacts are what SPF (RFC 7208) says of the client.
 type SPFFacts struct {
 	Error       string      `expr:"error" json:"error,omitempty" doc:"Why SPF could not be checked at all; normally empty, since a DNS failure is the result temperror."`
-	Result      string      `expr:"result" json:"result" doc:"Result for the envelope sender (for an empty one, for postmaster at the EHLO name): none, neutral, pass, fail, softfail, temperror or permerror."`
+	Result      string      `expr:"result" json:"result" doc:"Result for the envelope sender (for an empty one, for postmaster at the EHLO name): none, neutral, pass, fail, softfail, temperror or permerror." enum:"none neutral pass fail softfail temperror permerror"`
 	Domain      string      `expr:"domain" json:"domain" doc:"The domain that result is about."`
 	Explanation string      `expr:"explanation" json:"explanation,omitempty" doc:"What the domain wants said about a fail, reduced to printable ASCII; it is the sender's text."`
 	Mailfrom    SPFIdentity `expr:"mailfrom" json:"mailfrom" doc:"The envelope sender as an identity of its own: the same as result and domain."`
@@ -36,7 +36,7 @@ type SPFFacts struct {
 
 // SPFIdentity is the result for one identity.
 type SPFIdentity struct {
-	Result string `expr:"result" json:"result" doc:"none, neutral, pass, fail, softfail, temperror or permerror."`
+	Result string `expr:"result" json:"result" doc:"none, neutral, pass, fail, softfail, temperror or permerror." enum:"none neutral pass fail softfail temperror permerror"`
 	Domain string `expr:"domain" json:"domain" doc:"The domain that was checked."`
 }
 

@@ -58,6 +58,10 @@ func TestCheck(t *testing.T) {
 	if code != exitFailed || !strings.Contains(stdout, "FAIL  no DNS server answers") || !strings.Contains(stdout, "FAIL  internal server "+inside.addr) || stderr == "" {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
+	s.write(t, "rules/20.yaml", "rules:\n  - {name: doubtful, when: 'spf.result == \"fial\"', do: reject, class: spoof, because: x}\n")
+	if _, stdout, _ := postern("check", "--offline", "-c", s.conf); !strings.Contains(stdout, `20.yaml:2:43: rule doubtful: spf.result is never "fial" [unknown-value]`) || !strings.Contains(stdout, "^ did you mean fail?") {
+		t.Errorf("no warning in\n%s", stdout)
+	}
 	s.write(t, "rules/20.yaml", "rules:\n  - {name: bad, when: 'spf.reslt == \"fail\"', do: reject, class: spoof, because: x}\n")
 	code, stdout, stderr = postern("check", "-c", s.conf)
 	if code != exitFailed || !strings.Contains(stderr, `20.yaml:2:28: spf has no fact "reslt"`) || !strings.Contains(stderr, "^ did you mean result?") || stdout != "" {
