@@ -203,5 +203,5 @@ func (h *holding) settle() {
 
 // afterwards is a context for what must be tried once the reply is certain, whoever has gone.
 func (t *transaction) afterwards() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(t.ctx), settleLimit)
+	return within(context.WithoutCancel(t.ctx), settleLimit, nil)
 }

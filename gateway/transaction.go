@@ -136,7 +136,7 @@ func (g *Gateway) serves(to mail.RcptTo) *mail.Reply {
 
 // foresee decides before the data, when what is known or under way is enough, and refuses then.
 func (t *transaction) foresee(r *recipient) *mail.Reply {
-	ctx, cancel := context.WithTimeout(t.ctx, rcptWait)
+	ctx, cancel := within(t.ctx, rcptWait, nil)
 	defer cancel()
 	switch err := t.decide(ctx, r, mail.Recipient); {
 	case t.ctx.Err() != nil:
@@ -159,7 +159,7 @@ func (t *transaction) foresee(r *recipient) *mail.Reply {
 
 // offer asks the internal server whether it takes the recipient, and passes its answer on.
 func (t *transaction) offer(r *recipient) *mail.Reply {
-	ctx, cancel := context.WithTimeout(t.ctx, upstreamWait)
+	ctx, cancel := within(t.ctx, upstreamWait, nil)
 	defer cancel()
 	r.route = t.g.upstream.Route(r.to.Address)
 	way := t.routes[r.route]
@@ -217,7 +217,7 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 	if r := t.receive(u, undecided(rcpts)); r != nil {
 		return r
 	}
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(t.ctx), t.g.cfg.Limits.Decide, errDeadline)
+	ctx, cancel := within(context.WithoutCancel(t.ctx), t.g.cfg.Limits.Decide, errDeadline)
 	defer cancel()
 	if r := t.inspect(u); r != nil {
 		return r

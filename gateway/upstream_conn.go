@@ -23,7 +23,8 @@ type link struct {
 	raw      syscall.RawConn // the same, to look at what has arrived
 	conn     net.Conn        // the socket, or TLS over it
 	r        *bufio.Reader
-	out      []byte // commands on their way
+	out      []byte    // commands on their way
+	until    time.Time // when what is being done must be over; zero: no such time
 	ext      mail.Extensions
 	size     bool     // SIZE is offered, perhaps without a limit
 	xforward []string // attributes of XFORWARD that are offered
@@ -42,9 +43,10 @@ var errLinkDied = errors.New("connection closed")
 
 func (l *link) times() *ServerTimeouts { return &l.host.group.cfg.Timeouts }
 
-// guard closes the socket when ctx ends; the function returned stops that.
+// guard ends what is done on the socket when ctx ends; the function returned stops that.
 func (l *link) guard(ctx context.Context) func() {
-	stop := context.AfterFunc(ctx, func() { l.sock.Close() })
+	l.until, _ = ctx.Deadline()
+	stop := context.AfterFunc(cancelled(ctx), func() { l.sock.Close() })
 	return func() {
 		if !stop() {
 			l.broken = true
@@ -72,16 +74,21 @@ func died(err error) bool {
 
 // flush writes l.out.
 func (l *link) flush() error {
-	if err := l.conn.SetWriteDeadline(time.Now().Add(l.times().Write)); err != nil {
-		return err
+	return l.block(l.out)
+}
+
+// deadline is limit from now, or when what guard was given ends before.
+func (l *link) deadline(limit time.Duration) time.Time {
+	at := time.Now().Add(limit)
+	if !l.until.IsZero() && l.until.Before(at) {
+		return l.until
 	}
-	_, err := l.conn.Write(l.out)
-	return err
+	return at
 }
 
 // read waits for one reply.
 func (l *link) read(limit time.Duration) (answer, error) {
-	if err := l.conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+	if err := l.conn.SetReadDeadline(l.deadline(limit)); err != nil {
 		return answer{}, err
 	}
 	a, err := readAnswer(l.r)
@@ -267,9 +274,9 @@ func (l *link) data(ctx context.Context, src Source) (answer, error) {
 	return answer{}, fmt.Errorf("%w: %w", ErrAmbiguous, l.fail(ctx, "end of data", err))
 }
 
-// block writes one block of a message, within its own time.
+// block writes one block, within its own time.
 func (l *link) block(p []byte) error {
-	if err := l.conn.SetWriteDeadline(time.Now().Add(l.times().Write)); err != nil {
+	if err := l.conn.SetWriteDeadline(l.deadline(l.times().Write)); err != nil {
 		return err
 	}
 	_, err := l.conn.Write(p)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -58,7 +59,9 @@ func LogSink(log *slog.Logger) Sink {
 			add(name, member(e.Facts[name], "result"))
 		}
 		attrs = append(attrs, slog.Int64("took_ms", e.Took.Milliseconds()))
-		log.LogAttrs(ctx, slog.LevelInfo, "message", attrs...)
+		r := slog.NewRecord(time.Now(), slog.LevelInfo, "message", 0) // where it is logged nobody asks
+		r.AddAttrs(attrs...)
+		_ = log.Handler().Handle(ctx, r)
 	}
 }
 

@@ -155,8 +155,9 @@ func dsn(dir string, busy time.Duration, readOnly bool) string {
 	q.Add("_pragma", "trusted_schema(0)")
 	q.Add("_pragma", "cell_size_check(1)")
 	q.Add("_pragma", "temp_store(memory)")
+	q.Add("_pragma", "page_size(8192)") // of a new file: half as many writes a commit
 	q.Add("_pragma", "journal_size_limit(67108864)")
-	q.Add("_pragma", "wal_autocheckpoint(4000)") // pages: 16 MiB, so that what changes often is copied seldom
+	q.Add("_pragma", "wal_autocheckpoint(2000)") // pages: 16 MiB, so that what changes often is copied seldom
 	if readOnly {
 		q.Set("_query_only", "1")
 	} else {
