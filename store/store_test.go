@@ -295,12 +295,12 @@ func TestD08_DamageIsFoundAtOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages := len(whole) / 4096
+	pages := len(whole) / pageSize
 	found := 0
 	for page := 1; page < pages; page++ { // a page of garbage, each in turn
 		bad := append([]byte(nil), whole...)
-		for i := range 4096 {
-			bad[page*4096+i] = byte(i * 7)
+		for i := range pageSize {
+			bad[page*pageSize+i] = byte(i * 7)
 		}
 		if err := os.WriteFile(name, bad, 0o600); err != nil {
 			t.Fatal(err)
