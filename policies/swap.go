@@ -44,6 +44,11 @@ func Swap(dir string, files Files) error { return swap(osDisk{}, dir, files) }
 
 func swap(d disk, dir string, files Files) error {
 	dir = place(dir)
+	alone, err := lock(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	defer alone.Close()
 	if err := recoverSwap(d, dir); err != nil {
 		return err
 	}
@@ -67,6 +72,19 @@ func swap(d disk, dir string, files Files) error {
 		return fmt.Errorf("put the new set in its place: %w", err)
 	}
 	return d.sync(filepath.Dir(dir))
+}
+
+// lock keeps others from swapping folders beside this one; close what it returns.
+func lock(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("somebody else is putting rules into %s: %w", dir, err)
+	}
+	return f, nil
 }
 
 // recoverSwap puts right what a crash left: a folder that is only beside its place.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // prepare makes the data directory and what stands in it. Modes of what exists are left
@@ -69,7 +70,7 @@ func takeLock(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock(f, syscall.LOCK_EX); err != nil {
 		pid := make([]byte, 20)
 		n, _ := f.ReadAt(pid, 0)
 		f.Close()
@@ -83,6 +84,27 @@ func takeLock(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// flock tries a few times, since Running takes the lock for a moment.
+func flock(f *os.File, how int) (err error) {
+	for range 5 {
+		if err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); err == nil {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return err
+}
+
+// Running tells whether a daemon runs on a data directory.
+func Running(dir string) bool {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+}
+
 // AsOwner makes this process the owner of the data directory when it is root and another
 // user owns it, so that a command run with sudo leaves no file that the daemon cannot
 // open. It cannot be undone. A directory that is missing changes nothing.
@@ -90,16 +112,9 @@ func AsOwner(dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	st, err := os.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("owner of the data directory: %w", err)
-	}
-	owner, ok := st.Sys().(*syscall.Stat_t)
-	if !ok || owner.Uid == 0 {
-		return nil
+	owner, err := ownerOf(dir)
+	if err != nil || owner == nil {
+		return err
 	}
 	if err := syscall.Setgroups([]int{int(owner.Gid)}); err != nil {
 		return fmt.Errorf("become the owner of %s: setgroups: %w", dir, err)
@@ -111,4 +126,45 @@ func AsOwner(dir string) error {
 		return fmt.Errorf("become the owner of %s: setuid: %w", dir, err)
 	}
 	return nil
+}
+
+// ownerOf gives the owner of a directory; nil when it is root's, or missing.
+func ownerOf(dir string) (*syscall.Stat_t, error) {
+	st, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("owner of the data directory: %w", err)
+	}
+	owner, ok := st.Sys().(*syscall.Stat_t)
+	if !ok || owner.Uid == 0 {
+		return nil, nil
+	}
+	return owner, nil
+}
+
+// Lend has this process act as the owner of the data directory when it is root and another user
+// owns it, like AsOwner, but until back is called.
+func Lend(dir string) (back func() error, err error) {
+	nothing := func() error { return nil }
+	if os.Geteuid() != 0 {
+		return nothing, nil
+	}
+	owner, err := ownerOf(dir)
+	if err != nil || owner == nil {
+		return nothing, err
+	}
+	if err := syscall.Setregid(-1, int(owner.Gid)); err != nil {
+		return nothing, fmt.Errorf("act as the owner of %s: %w", dir, err)
+	}
+	if err := syscall.Setreuid(-1, int(owner.Uid)); err != nil {
+		return nothing, fmt.Errorf("act as the owner of %s: %w", dir, errors.Join(err, syscall.Setregid(-1, 0)))
+	}
+	return func() error {
+		if err := errors.Join(syscall.Setreuid(-1, 0), syscall.Setregid(-1, 0)); err != nil {
+			return fmt.Errorf("be root again: %w", err)
+		}
+		return nil
+	}, nil
 }

@@ -11,6 +11,22 @@ import (
 // TestAsOwner runs itself once more, since the change cannot be undone.
 func TestAsOwner(t *testing.T) {
 	if dir := os.Getenv("POSTERN_TEST_OWNED"); dir != "" {
+		back, err := Lend(dir)
+		if err != nil || os.Geteuid() == 0 {
+			t.Fatal(err)
+		}
+		if _, err := os.ReadDir(filepath.Join(filepath.Dir(dir), "roots")); err == nil {
+			t.Fatal("it reads what is root's alone")
+		}
+		if err := os.WriteFile(filepath.Join(dir, "lent"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := back(); err != nil || os.Geteuid() != 0 || os.Getegid() != 0 {
+			t.Fatal(err)
+		}
+		if _, err := os.ReadDir(filepath.Join(filepath.Dir(dir), "roots")); err != nil {
+			t.Fatal(err)
+		}
 		if err := AsOwner(dir); err != nil {
 			t.Fatal(err)
 		}
@@ -29,6 +45,9 @@ func TestAsOwner(t *testing.T) {
 	top := t.TempDir()
 	dir := filepath.Join(top, "data")
 	const uid, gid = 65534, 65533
+	if err := os.Mkdir(filepath.Join(top, "roots"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -86,5 +105,25 @@ func TestD06_ReadOnlyFileSystem(t *testing.T) {
 	if db, err := Open(t.Context(), dir, Options{}); err == nil {
 		db.Close()
 		t.Error("it opened, and could hold nothing")
+	}
+}
+
+func TestRunning(t *testing.T) {
+	dir := t.TempDir()
+	if Running(dir) {
+		t.Error("nobody has run here")
+	}
+	db, err := Open(t.Context(), dir, Options{Exclusive: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !Running(dir) {
+		t.Error("the daemon is not seen")
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if Running(dir) {
+		t.Error("it has ended")
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"postern/gateway"
 	"postern/journal"
 	"postern/mail"
+	"postern/policies"
 	"postern/store"
 )
 
@@ -68,7 +69,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 		Log:        log,
 	})
 	p.policy = &policyState{}
-	return p, p.loadPolicy(0)
+	return p, p.loadPolicy(policies.Started)
 }
 
 // close gives everything back, in the order that loses nothing.

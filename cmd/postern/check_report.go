@@ -30,6 +30,7 @@ type checkError struct {
 	Column  int    `json:"column,omitempty"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
+	Snippet string `json:"snippet,omitempty"` // the line with a caret below it
 }
 
 // A checkedRule is a rule with the earliest point at which it can answer.
@@ -81,7 +82,7 @@ func mistakes(err error) []checkError {
 	if errors.As(err, &all) {
 		out := make([]checkError, len(all))
 		for i, e := range all {
-			out[i] = checkError{e.File, e.Line, e.Column, e.Msg, e.Hint}
+			out[i] = checkError{e.File, e.Line, e.Column, e.Msg, e.Hint, e.Snippet}
 		}
 		return out
 	}

@@ -109,7 +109,7 @@ func TestC23_ReloadUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		err := g.program.loadPolicy(settled)
+		err := g.program.loadPolicy(policies.Reloaded)
 		writer.Wait()
 		if want == "refused" && err == nil || want == "taken" && err != nil {
 			t.Errorf("round %d: %v, want it %s", round, err, want)

@@ -13,9 +13,13 @@ import (
 
 // rulesCmd shows what rules can be made of.
 type rulesCmd struct {
-	Facts   rulesFactsCmd   `cmd:"" help:"Every fact with its type and meaning."`
-	Test    rulesTestCmd    `cmd:"" help:"Run the tests that stand beside the rules."`
-	Builtin rulesBuiltinCmd `cmd:"" help:"Print the built-in policy, as a start for rule files of your own."`
+	Facts    rulesFactsCmd    `cmd:"" help:"Every fact with its type and meaning."`
+	Test     rulesTestCmd     `cmd:"" help:"Run the tests that stand beside the rules."`
+	Plan     rulesPlanCmd     `cmd:"" help:"What a folder of rules would change: mistakes, lints, tests, and past mail that it would decide otherwise."`
+	Apply    rulesApplyCmd    `cmd:"" help:"Put a folder of rules in force, in one step."`
+	History  rulesHistoryCmd  `cmd:"" help:"Each set of rules that was in force: when, by whom, why."`
+	Rollback rulesRollbackCmd `cmd:"" help:"Put an earlier version in force again."`
+	Builtin  rulesBuiltinCmd  `cmd:"" help:"Print the built-in policy, as a start for rule files of your own."`
 }
 
 // Help is shown by --help.

@@ -122,6 +122,7 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 	defer admin.close()
 	wg.Go(func() { p.probe(ctx) })
 	wg.Go(func() { p.housekeeping(ctx) })
+	wg.Go(func() { p.watch(ctx) })
 	errs := make([]error, len(listeners))
 	for i, l := range listeners {
 		p.log.Info("taking mail", "listen", l.Addr().String(), "domains", p.cfg.Domains, "upstream", p.cfg.Upstream.Servers, "version", version())

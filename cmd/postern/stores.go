@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/journal"
+	"postern/policies"
 	"postern/quarantine"
 	"postern/store"
 )
@@ -21,6 +22,7 @@ type stores struct {
 	db         *store.DB
 	quarantine *quarantine.Store
 	journal    *journal.Store
+	policies   *policies.Store
 }
 
 // openStores opens database, quarantine and journal; exclusive is for the one daemon of a data
@@ -39,6 +41,9 @@ func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bo
 	}
 	if s.journal, err = journal.Open(ctx, journal.Options{DB: s.db, Retention: time.Duration(cfg.Journal.Keep), Log: log}); err != nil {
 		return nil, errors.Join(fmt.Errorf("journal: %w", err), s.close())
+	}
+	if s.policies, err = policies.Open(ctx, s.db); err != nil {
+		return nil, errors.Join(fmt.Errorf("rules: %w", err), s.close())
 	}
 	return s, nil
 }

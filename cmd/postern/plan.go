@@ -1,0 +1,289 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"postern/filters/dnsfake"
+	"postern/policies"
+	"postern/rules"
+)
+
+// A rulePlan is what a folder of rules would change: one screen. Its fields are a contract of
+// --json.
+type rulePlan struct {
+	Dir      string            `json:"dir"`
+	Into     string            `json:"into,omitempty"`    // the folder in force; "" while the built-in policy decides
+	Version  string            `json:"version,omitempty"` // compiled; "" when it does not load
+	Files    []policies.Change `json:"files"`
+	Carried  []string          `json:"carried"` // lists and messages of the folder in force that stay
+	Errors   []checkError      `json:"errors"`
+	Warnings []string          `json:"warnings"`
+	Rules    ruleChanges       `json:"rules"`
+	Tests    *testReport       `json:"tests,omitempty"`
+	OK       bool              `json:"ok"` // it may be applied
+
+	files policies.Files // all that the folder in force would hold
+	live  policies.Files // what it holds
+	rules *rules.Policy
+}
+
+// ruleChanges names the rules that differ.
+type ruleChanges struct {
+	All     int      `json:"all"`
+	New     []string `json:"new"`
+	Changed []string `json:"changed"`
+	Gone    []string `json:"gone"`
+}
+
+// planFolder reads a folder and plans it.
+func planFolder(cfg *Config, dir string) (*rulePlan, error) {
+	if same, err := sameFolder(dir, cfg.Rules); err != nil || same {
+		if err == nil {
+			err = fmt.Errorf("%s is the folder in force itself: plan and apply take a copy of it (postern check looks at what is in force)", dir)
+		}
+		return nil, err
+	}
+	files, err := policies.ReadAll(dir)
+	if err != nil {
+		return nil, fmt.Errorf("plan: %w", err)
+	}
+	return newPlan(cfg, dir, files)
+}
+
+func sameFolder(a, b string) (bool, error) {
+	real, err := filepath.EvalSymlinks(a)
+	if err != nil {
+		return false, fmt.Errorf("plan: %w", err)
+	}
+	real, err = filepath.Abs(real)
+	if err != nil {
+		return false, err
+	}
+	other, err := filepath.EvalSymlinks(b)
+	if err != nil {
+		return false, nil
+	}
+	other, err = filepath.Abs(other)
+	return real == other, err
+}
+
+// newPlan compiles and tests files as they would stand in the folder in force. dir is what they
+// are called by until then.
+func newPlan(cfg *Config, dir string, files policies.Files) (*rulePlan, error) {
+	p := &rulePlan{Dir: dir, Into: cfg.Rules, Errors: []checkError{}, Warnings: []string{}, Carried: []string{},
+		Rules: ruleChanges{New: []string{}, Changed: []string{}, Gone: []string{}}}
+	var err error
+	if cfg.Rules != "" {
+		if p.live, err = policies.ReadAll(cfg.Rules); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, policies.ErrEmpty) {
+			return nil, fmt.Errorf("the rules in force: %w", err)
+		}
+	}
+	var carried []string
+	p.files, carried = files.Over(p.live)
+	p.Carried = append(p.Carried, carried...)
+	p.Files = p.files.Changes(p.live)
+	if err := p.judge(cfg); err != nil {
+		p.Errors = append(p.Errors, mistakes(err)...)
+	}
+	p.OK = len(p.Errors) == 0 && p.Tests.Failed == 0
+	return p, nil
+}
+
+// judge compiles what would be in force and runs its tests. Its error is what keeps the rules
+// from loading.
+func (p *rulePlan) judge(cfg *Config) error {
+	zone, err := dnsfake.Parse("")
+	if err != nil {
+		return err
+	}
+	fs := filterList(cfg, zone)
+	named, err := newRuleSet(cfg, p.Dir, policies.Of(p.Dir, p.files)) // mistakes are shown where they were made
+	if err != nil {
+		return err
+	}
+	if _, err := named.compile(fs); err != nil {
+		return err
+	}
+	set, err := newRuleSet(cfg, cfg.Rules, policies.Of(cfg.Rules, p.files)) // the version goes by where it will stand
+	if err != nil {
+		return err
+	}
+	c, err := set.candidate(cfg, zone)
+	if err != nil {
+		return err
+	}
+	p.rules, p.Version, p.Tests = c.rules, c.rules.Version(), c.tests
+	var old []rules.RuleInfo
+	if in, err := liveRules(cfg, p.live); err == nil {
+		if was, err := in.compile(fs); err == nil {
+			old = was.Rules()
+		}
+	}
+	p.Rules.compare(old, c.rules.Rules())
+	return nil
+}
+
+// liveRules are the rules in force: those of the folder, or the built-in ones.
+func liveRules(cfg *Config, live policies.Files) (*ruleSet, error) {
+	if cfg.Rules == "" {
+		return newRuleSet(cfg, "", nil)
+	}
+	return newRuleSet(cfg, cfg.Rules, policies.Of(cfg.Rules, live))
+}
+
+// compare names what differs between two lists of rules, wherever they stand in their files.
+func (c *ruleChanges) compare(old, next []rules.RuleInfo) {
+	c.All = len(next)
+	was := map[string]rules.RuleInfo{}
+	for _, r := range old {
+		was[r.Name] = unplaced(r)
+	}
+	for _, r := range next {
+		o, there := was[r.Name]
+		switch {
+		case !there:
+			c.New = append(c.New, r.Name)
+		case fmt.Sprintf("%+v", o) != fmt.Sprintf("%+v", unplaced(r)):
+			c.Changed = append(c.Changed, r.Name)
+		}
+		delete(was, r.Name)
+	}
+	for _, r := range old {
+		if _, left := was[r.Name]; left {
+			c.Gone = append(c.Gone, r.Name)
+		}
+	}
+}
+
+func unplaced(r rules.RuleInfo) rules.RuleInfo {
+	r.File, r.Line = "", 0
+	return r
+}
+
+// print shows the plan on one screen.
+func (p *rulePlan) print(w io.Writer) {
+	into := p.Into
+	if into == "" {
+		into = "the built-in policy"
+	}
+	fmt.Fprintf(w, "%s in place of %s\n\n", p.Dir, into)
+	for _, c := range p.Files {
+		fmt.Fprintf(w, "file    %-8s %s\n", c.What, c.File)
+	}
+	if len(p.Files) == 0 {
+		fmt.Fprintln(w, "file    none differs")
+	}
+	if len(p.Carried) > 0 {
+		paragraph(w, "stays   ", strings.Join(p.Carried, ", "))
+	}
+	for _, x := range []struct {
+		what  string
+		names []string
+	}{{"new", p.Rules.New}, {"changed", p.Rules.Changed}, {"gone", p.Rules.Gone}} {
+		if len(x.names) > 0 {
+			paragraph(w, fmt.Sprintf("rule    %-8s ", x.what), strings.Join(x.names, ", "))
+		}
+	}
+	for _, e := range p.Errors {
+		fmt.Fprintf(w, "error   %s\n", strings.TrimSpace(e.String()))
+	}
+	for _, l := range p.Warnings {
+		fmt.Fprintf(w, "lint    %s\n", l)
+	}
+	if p.Tests != nil {
+		p.Tests.printFailures(w)
+		fmt.Fprint(w, "tests   ")
+		p.Tests.printSum(w)
+	}
+	fmt.Fprintln(w)
+	if p.OK {
+		fmt.Fprintf(w, "It may be applied: %d rules, version %s.\n", p.Rules.All, p.Version)
+	}
+}
+
+// why says what keeps a plan from being applied; nil when nothing does.
+func (p *rulePlan) why() error {
+	switch {
+	case len(p.Errors) > 0:
+		return fmt.Errorf("%d mistakes: it must not be applied", len(p.Errors))
+	case p.Tests.Failed > 0:
+		return fmt.Errorf("%d of %d tests beside the rules fail: it must not be applied (apply --force does it all the same)", p.Tests.Failed, p.Tests.All)
+	}
+	return nil
+}
+
+// rulesPlanCmd shows what a folder of rules would change.
+type rulesPlanCmd struct {
+	settings
+	JSON bool   `name:"json" help:"As JSON."`
+	Dir  string `arg:"" help:"Folder of rule files to be put in place of those in force." type:"path"`
+}
+
+// Help is shown by --help.
+func (rulesPlanCmd) Help() string {
+	return "Example:\n  cp -r /etc/postern/rules new && $EDITOR new/20-spoof.yaml && postern rules plan new\n\n" +
+		"It changes nothing. Exit code 1 means that it must not be applied. Lists that only the folder in force has stay there."
+}
+
+// Run plans.
+func (c *rulesPlanCmd) Run(out output) error {
+	cfg, err := c.read()
+	if err != nil {
+		return err
+	}
+	p, err := planFolder(cfg, c.Dir)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = printObject(out.out, p)
+	} else {
+		p.print(out.out)
+	}
+	return errors.Join(err, p.why())
+}
+
+// String gives a mistake with its place.
+func (e checkError) String() string {
+	if e.File == "" {
+		return e.Message
+	}
+	s := fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Message)
+	if e.Snippet != "" {
+		s += "\n" + e.Snippet
+	}
+	if e.Hint != "" {
+		s += " " + e.Hint
+	}
+	return s
+}
+
+// touches tells whether a plan changes anything.
+func (p *rulePlan) touches() bool { return len(p.Files) > 0 }
+
+// rulesOnly are the rule files among the files of a folder.
+func rulesOnly(files policies.Files) policies.Files {
+	set := policies.Of("", files)
+	out := policies.Files{}
+	for _, n := range set.Names() {
+		out[n] = files[n]
+	}
+	return out
+}
+
+// own are the files that a plan brings with it, without those that stay.
+func (p *rulePlan) own() policies.Files {
+	out := policies.Files{}
+	for name, text := range p.files {
+		if !slices.Contains(p.Carried, name) {
+			out[name] = text
+		}
+	}
+	return out
+}
