@@ -2,8 +2,6 @@ package filters
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/rsa"
 	"reflect"
 	"regexp"
 	"strings"
@@ -112,7 +110,7 @@ func FuzzDKIMKey(f *testing.F) {
 			t.Errorf("%q: %d bits", txt, k.bits)
 		}
 		if k.rsa != nil { // whatever it is, it is refused and not fatal
-			if rsa.VerifyPKCS1v15(k.rsa, crypto.SHA256, make([]byte, 32), make([]byte, k.rsa.Size())) == nil {
+			if k.rsa.verify(make([]byte, 32), make([]byte, k.rsa.pub.Size())) {
 				t.Errorf("%q verifies zeros", txt)
 			}
 		}
