@@ -147,7 +147,13 @@ func (b *relaxedBody) write(p []byte) {
 		}
 		at := next.after(p, i)
 		b.putLines(p[i:at])
-		if i = at; i < len(p) {
+		i = at
+		if rest := p[i:]; len(rest) > 2 && rest[0] == ' ' && rest[1] == '\r' && rest[2] == '\n' {
+			b.pending++ // one blank at the end of a line: so do all lines of format=flowed end
+			i += 3
+			continue
+		}
+		if i < len(p) {
 			b.step(p[i])
 			i++
 			near = i + stepFar
