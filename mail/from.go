@@ -33,8 +33,13 @@ const (
 	maxAuthors   = 64
 )
 
-// Authors reads all From fields.
+// Authors reads all From fields, once for all who ask: the list must not be changed.
 func (h *Header) Authors() Authors {
+	h.authorsOnce.Do(func() { h.authors = h.readAuthors() })
+	return h.authors
+}
+
+func (h *Header) readAuthors() Authors {
 	fields := h.FromFields()
 	a := Authors{Fields: len(fields)}
 	for _, f := range fields {
@@ -69,7 +74,7 @@ func (h *Header) FromFields() []*Field {
 				continue
 			}
 			if hidden := parseField(rest); looksFrom(&hidden) {
-				hidden.Malformed = true
+				hidden.Name, hidden.Malformed = string(rest[:hidden.name]), true
 				out = append(out, &hidden)
 			}
 		}

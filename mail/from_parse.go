@@ -11,7 +11,7 @@ import (
 // an empty group, a second address in the display name, comments or blanks within the
 // address, control characters. list then has every plausible address all the same.
 func ParseAuthors(value string) (list []Author, ok bool) {
-	p := fromParser{ok: true}
+	p := fromParser{toks: make([]fromToken, 0, 12), ok: true}
 	if len(value) > maxFromBytes {
 		value, p.ok = value[:maxFromBytes], false
 	}
@@ -244,6 +244,9 @@ func hasAt(toks []fromToken) bool {
 }
 
 func phraseText(toks []fromToken) string {
+	if len(toks) == 1 {
+		return toks[0].text
+	}
 	var b strings.Builder
 	for i, t := range toks {
 		if i > 0 && (t.blank || t.comment) {

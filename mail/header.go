@@ -3,6 +3,7 @@ package mail
 import (
 	"bytes"
 	"strings"
+	"sync"
 )
 
 // A Field is one header field as it was received.
@@ -10,6 +11,7 @@ type Field struct {
 	Name      string // as received, without the blanks before the colon; "" when the line is no field
 	Raw       []byte // all of it with folds and final line ending; shares memory with the header
 	colon     int
+	name      int  // length of Name
 	Malformed bool // no colon, an illegal or empty name, or a continuation of nothing
 	Obsolete  bool // blanks before the colon (RFC 5322 4.5)
 }
@@ -48,9 +50,13 @@ func Unfold(b []byte) string {
 // It never changes once parsed.
 type Header struct {
 	Raw    []byte // everything up to and including the empty line, when there is one
+	Text   string // the same; names of fields share its memory
 	Fields []Field
 	Ended  bool // the empty line was there
 	Over   bool // a limit was reached; what follows was not read
+
+	authorsOnce sync.Once
+	authors     Authors
 }
 
 // HeaderLimits bound what ParseHeader reads; zero means no limit.
@@ -117,6 +123,13 @@ func ParseHeader(b []byte, lim HeaderLimits) *Header {
 		pos = end
 	}
 	h.Raw = b[:pos:pos]
+	h.Text = string(h.Raw)
+	pos = 0
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		f.Name = h.Text[pos : pos+f.name]
+		pos += len(f.Raw)
+	}
 	return h
 }
 
@@ -144,8 +157,7 @@ func parseField(raw []byte) Field {
 	if trimmed := bytes.TrimRight(name, " \t\r\n"); len(trimmed) != len(name) {
 		name, f.Obsolete = trimmed, true
 	}
-	f.Name = string(name)
-	if len(name) == 0 {
+	if f.name = len(name); f.name == 0 {
 		f.Malformed = true
 	}
 	for _, c := range name {

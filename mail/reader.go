@@ -1,6 +1,9 @@
 package mail
 
-import "io"
+import (
+	"bytes"
+	"io"
+)
 
 // Open returns a reader from the start. It is for one goroutine and needs no closing
 // when it was read to its end or error; else call its Close.
@@ -114,28 +117,33 @@ func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
 // all who ask, within DefaultHeaderLimits (Header.Over tells that more is there).
 // The error is that of a body that broke off.
 func (b *Body) Header() (*Header, error) {
-	b.headOnce.Do(func() {
-		r := b.Open()
-		defer r.Close()
-		var own []byte
-		for {
-			p, err := r.Next()
-			if err != nil && err != io.EOF {
-				b.headErr = err
-				return
-			}
-			from := len(own)
-			own = append(own, p...)
-			end := HeaderEnd(own, from)
-			if end < 0 && err == nil && len(own) <= DefaultHeaderLimits().Bytes {
-				continue
-			}
-			if end < 0 {
-				end = len(own)
-			}
-			b.head = ParseHeader(own[:end:end], DefaultHeaderLimits())
-			return
-		}
-	})
+	b.headOnce.Do(func() { b.head, b.headErr = b.readHeader() })
 	return b.head, b.headErr
+}
+
+func (b *Body) readHeader() (*Header, error) {
+	r := b.Open()
+	defer r.Close()
+	var own []byte
+	for {
+		p, err := r.Next()
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		if own == nil { // mostly all of it, with more behind that need not be copied
+			if end := HeaderEnd(p, 0); end >= 0 {
+				return ParseHeader(bytes.Clone(p[:end]), DefaultHeaderLimits()), nil
+			}
+		}
+		from := len(own)
+		own = append(own, p...)
+		end := HeaderEnd(own, from)
+		if end < 0 && err == nil && len(own) <= DefaultHeaderLimits().Bytes {
+			continue
+		}
+		if end < 0 {
+			end = len(own)
+		}
+		return ParseHeader(own[:end:end], DefaultHeaderLimits()), nil
+	}
 }
