@@ -101,9 +101,9 @@ type collector struct {
 	words    int // bytes of names and extensions
 	decoded  int // bytes, of all readings and all that lies within them
 	textLeft int
-	seen     map[string]bool // links
-	views    *viewList       // what decodedViews asks for
-	bufs     [][]byte        // free ones
+	seen     map[Link]bool // links, once there are more than a few; URL and TextHost alone
+	views    *viewList     // what decodedViews asks for
+	bufs     [][]byte      // free ones
 	pool     *[][]byte
 }
 

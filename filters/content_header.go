@@ -48,7 +48,6 @@ func (c *collector) header(h *m.Header, received time.Time) {
 	f.Header = make(map[string]string, n)
 	f.Headers = make(map[string][]string, n)
 	backing := make([]string, n)
-	raw := string(h.Raw) // one copy that the values share
 	end := 0
 	for i := range h.Fields {
 		field := &h.Fields[i]
@@ -57,7 +56,7 @@ func (c *collector) header(h *m.Header, received time.Time) {
 			continue
 		}
 		name := lowerName(field.Name)
-		v := fieldText(raw[end-len(field.Body()):end], &c.flaws)
+		v := fieldText(h.Text[end-len(field.Body()):end], &c.flaws)
 		if all, ok := f.Headers[name]; ok {
 			if len(all) == 1 && slices.Contains(single, name) {
 				f.Duplicates = append(f.Duplicates, name)
@@ -98,7 +97,7 @@ func (c *collector) header(h *m.Header, received time.Time) {
 func fieldText(v string, flaws *defects) string {
 	v = strings.Trim(v, " \t\r\n")
 	if strings.IndexByte(v, '\n') >= 0 || strings.IndexByte(v, '\r') >= 0 {
-		v = m.Unfold([]byte(v[:min(len(v), 2*maxFactValue)]))
+		v = unfold(v[:min(len(v), 2*maxFactValue)])
 	}
 	if len(v) > maxFactValue {
 		v = v[:maxFactValue]
@@ -107,6 +106,22 @@ func fieldText(v string, flaws *defects) string {
 		flaws.add(eightBitHeader)
 	}
 	return decodeWords(v)
+}
+
+// unfold is mail.Unfold for a string.
+func unfold(v string) string {
+	v = strings.Trim(v, " \t\r\n")
+	var b strings.Builder
+	b.Grow(len(v))
+	for v != "" {
+		end := strings.IndexAny(v, "\r\n")
+		if end < 0 {
+			end = len(v)
+		}
+		b.WriteString(v[:end])
+		v = v[min(end+1, len(v)):]
+	}
+	return b.String()
 }
 
 func listID(v string) string {
@@ -206,7 +221,9 @@ func (c *collector) boxes(have []From, list []m.Author) []From {
 // shownDomain finds an address in a display name and gives its domain, unless it is own: many
 // mail programs show people the name alone.
 func shownDomain(name, own string) string {
-	name = strings.NewReplacer("\uff20", "@", "\ufe6b", "@").Replace(name)
+	if !isASCII(name) {
+		name = strings.NewReplacer("\uff20", "@", "\ufe6b", "@").Replace(name)
+	}
 	for {
 		_, rest, ok := strings.Cut(name, "@")
 		if !ok {

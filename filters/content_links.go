@@ -1,6 +1,7 @@
 package filters
 
 import (
+	"slices"
 	"strings"
 
 	"postern/mail"
@@ -72,20 +73,35 @@ func (c *collector) link(raw, shown string) {
 			l.TextHost = h
 		}
 	}
-	if c.seen == nil {
-		c.seen = make(map[string]bool)
-	}
-	key := l.URL + "\x00" + l.TextHost
-	if c.seen[key] {
+	if c.listed(l) {
 		return
 	}
 	if len(c.facts.Links) >= maxLinks {
 		c.facts.LinksCut = true
 		return
 	}
-	c.seen[key] = true
+	if c.seen != nil {
+		c.seen[Link{URL: l.URL, TextHost: l.TextHost}] = true
+	}
 	l.URL = strings.Clone(l.URL)
 	c.facts.Links = append(c.facts.Links, l)
+}
+
+// fewLinks are compared one by one; for more there is a map.
+const fewLinks = 16
+
+// listed reports whether the same URL is in the facts with the same text.
+func (c *collector) listed(l Link) bool {
+	if c.seen == nil && len(c.facts.Links) < fewLinks {
+		return slices.ContainsFunc(c.facts.Links, func(k Link) bool { return k.URL == l.URL && k.TextHost == l.TextHost })
+	}
+	if c.seen == nil {
+		c.seen = make(map[Link]bool)
+		for _, k := range c.facts.Links {
+			c.seen[Link{URL: k.URL, TextHost: k.TextHost}] = true
+		}
+	}
+	return c.seen[Link{URL: l.URL, TextHost: l.TextHost}]
 }
 
 // urlHost is the host of a URL in A-labels, as a browser finds it: a backslash is a slash, user

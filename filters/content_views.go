@@ -78,6 +78,11 @@ func base64Magic(head []byte) bool {
 	if len(head) < 8 {
 		return false
 	}
+	for _, c := range head[:8] {
+		if b64Value[c] == b64Bad || isBlank(c) {
+			return false // what most texts begin with; the error of a decoder would cost more
+		}
+	}
 	var b [6]byte
 	_, err := base64.StdEncoding.Decode(b[:], head[:8])
 	return err == nil && binaryMagic(b[:])

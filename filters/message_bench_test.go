@@ -46,8 +46,11 @@ rsa._domainkey.example.org TXT "v=DKIM1; k=rsa; p=%s" "%s"
 	fmt.Fprintf(&raw, "Received: from desk.example.org (desk.example.org [192.0.2.9])\r\n\tby out.example.org with ESMTPS id 0badcafe;\r\n\t%s\r\n", date)
 	fmt.Fprintf(&raw, "From: \"Alex Sender\" <alex@example.org>\r\nTo: User 1 <user1@inside.test>\r\nSubject: Weekly status report number 1 and next steps\r\nDate: %s\r\n", date)
 	raw.WriteString("Message-ID: <0badcafe.1@example.org>\r\nMIME-Version: 1.0\r\nUser-Agent: TestMailer/1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 7bit\r\n\r\n")
-	lines := []string{"the review of the project report has links at https://www.example.org/page/1 \r\n", "and some words more that fill a line up to its seventy second column or so \r\n", "\r\n"}
+	lines := []string{"some words that fill a line up to its seventy second column or so, and \r\n", "then one that goes on, to end with a blank like those of format=flowed \r\n", "more lines \r\n", "\r\n"}
 	for i := 0; raw.Len() < size-700; i++ {
+		if i%20 == 3 {
+			fmt.Fprintf(&raw, "the review of the project has links at https://www.example.org/page/%d \r\n", i)
+		}
 		raw.WriteString(lines[i%len(lines)])
 	}
 	if err := msgauth.Sign(&signed, &raw, &msgauth.SignOptions{Domain: "example.org", Selector: "rsa", Signer: key, Hash: crypto.SHA256,
