@@ -15,7 +15,7 @@ import (
 // builtinPolicy is the built-in policy with the real filters over a zone; clamav is off.
 func builtinPolicy(t testing.TB, zone string) (*rules.Policy, []filters.Filter) {
 	t.Helper()
-	p, err := rules.Compile([]rules.Source{rules.Builtin()}, rules.Options{Vocabulary: filters.Vocabulary(), Effects: EffectSpecs(), Off: []string{"clamav"}})
+	p, err := rules.Compile([]rules.Source{rules.Builtin()}, rules.Options{Vocabulary: filters.Vocabulary(), Effects: EffectSpecs(EffectScope{}), Off: []string{"clamav"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -424,6 +424,17 @@ func TestEffects(t *testing.T) {
 		{"tag an empty one", eff("tag_subject", "[T]"), "Subject:\r\nA: b\r\n\r\n", "Subject: [T]\r\nA: b\r\n\r\n"},
 		{"tag none", eff("tag_subject", "[T]"), "A: b\r\n\r\n", "Subject: [T]\r\nA: b\r\n\r\n"},
 		{"tag twice", eff("tag_subject", "[T]"), "Subject: [T] x\r\n\r\n", "Subject: [T] x\r\n\r\n"},
+		{"tag an answer to a tagged one", eff("tag_subject", "[T]"), "Subject: Re: AW: [T] x\r\n\r\n", "Subject: Re: AW: [T] x\r\n\r\n"},
+		{"tag what only mentions the tag", eff("tag_subject", "[T]"), "Subject: about [T]\r\n\r\n", "Subject: [T] about [T]\r\n\r\n"},
+		{"tag one that is tagged in an encoded word", eff("tag_subject", "[T]"), "Subject: =?utf-8?b?W1RdIMO2?=\r\n\r\n", "Subject: =?utf-8?b?W1RdIMO2?=\r\n\r\n"},
+		{"tag before a charset that is unknown", eff("tag_subject", "[ö]"), "Subject: =?koi8-r?b?8NLJ18XU?=\r\n\r\n", "Subject: =?utf-8?q?[=C3=B6]_?= =?koi8-r?b?8NLJ18XU?=\r\n\r\n"},
+		{"the same again", eff("tag_subject", "[ö]"), "Subject: =?utf-8?q?[=C3=B6]_?= =?koi8-r?b?8NLJ18XU?=\r\n\r\n", "Subject: =?utf-8?q?[=C3=B6]_?= =?koi8-r?b?8NLJ18XU?=\r\n\r\n"},
+		{"tag an 8-bit subject", eff("tag_subject", "[T]"), "Subject: gr\xfc\xdfe\r\n\r\n", "Subject: [T] gr\xfc\xdfe\r\n\r\n"},
+		{"tag several subjects", eff("tag_subject", "[T]"), "Subject: a\r\nB: c\r\nSubject : [T] b\r\nSUBJECT: c\r\n\r\n", "Subject: [T] a\r\nB: c\r\nSubject : [T] b\r\nSUBJECT: [T] c\r\n\r\n"},
+		{"two tags, one of them there", append(eff("tag_subject", "[a]"), eff("tag_subject", "[b]")...), "Subject: [a] x\r\n\r\n", "Subject: [b] [a] x\r\n\r\n"},
+		{"one tag from two rules", append(eff("tag_subject", "[a]"), eff("tag_subject", "[a]")...), "Subject: x\r\n\r\n", "Subject: [a] x\r\n\r\n"},
+		{"a long line is folded before it", eff("tag_subject", "[outside]"), "Subject: " + strings.Repeat("w ", 34) + "\r\n\r\n", "Subject: [outside]\r\n " + strings.Repeat("w ", 34) + "\r\n\r\n"},
+		{"a tag with a line end", eff("tag_subject", "[a]\r\nBcc: x"), "Subject: x\r\n\r\n", "Subject: [a] Bcc: x x\r\n\r\n"},
 		{"unknown", eff("explode"), "A: b\r\n\r\n", "A: b\r\n\r\n"},
 	}
 	for _, tt := range tests {
@@ -438,17 +449,25 @@ func TestEffects(t *testing.T) {
 func FuzzSubjectTag(f *testing.F) {
 	f.Add("[SPAM]", " hello\r\n more\r\n")
 	f.Add("ö", "=?utf-8?b?w7Y=?=\r\n")
+	f.Add("[ö] x", " Re: =?koi8-r?b?8NLJ18XU?=\r\n\t=?x?q?_?=\r\n")
+	f.Add(" \x00[a]=?=", "\r\n")
+	f.Add("=\x80", "\r\n")
 	f.Fuzz(func(t *testing.T, tag, body string) {
 		raw := "A: b\r\nSubject:" + body + "Z: end\r\n\r\n"
 		h := mail.ParseHeader([]byte(raw), mail.HeaderLimits{})
 		if len(h.Fields) != 3 || strings.ContainsAny(strings.ReplaceAll(body, "\r\n", ""), "\r\n") || !h.Fields[1].Is("Subject") || !h.Fields[2].Is("Z") {
 			t.Skip()
 		}
-		got := mail.ParseHeader([]byte(relayed(t, raw, []rules.Effect{{Name: "tag_subject", Args: []string{tag}}}, Config{Hostname: "gw.test"})), mail.HeaderLimits{})
+		tagged := []rules.Effect{{Name: "tag_subject", Args: []string{tag}}}
+		once := relayed(t, raw, tagged, Config{Hostname: "gw.test"})
+		if twice := relayed(t, once, tagged, Config{Hostname: "gw.test"}); twice != once {
+			t.Fatalf("%q with %q becomes %q, and then %q", body, tag, once, twice)
+		}
+		got := mail.ParseHeader([]byte(once), mail.HeaderLimits{})
 		if len(got.Fields) != 3 || !got.Ended || !got.Fields[1].Is("Subject") || got.Fields[2].Value() != "end" {
 			t.Fatalf("%q with %q becomes %q", body, tag, got.Raw)
 		}
-		if rest := strings.TrimSpace(h.Fields[1].Value()); !strings.HasSuffix(got.Fields[1].Value(), rest) {
+		if rest := h.Fields[1].Value(); !strings.HasSuffix(got.Fields[1].Value(), rest) {
 			t.Fatalf("%q is not at the end of %q", rest, got.Fields[1].Value())
 		}
 	})

@@ -8,12 +8,6 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// An EffectSpec is an effect that the gateway offers to rules.
-type EffectSpec struct {
-	Name string
-	Args []string // names of its parameters, for messages
-}
-
 // maxEffects bounds the effects of one rule.
 const maxEffects = 20
 
@@ -119,31 +113,6 @@ func (r *reader) calls(s scalar, many bool) []callText {
 	return out
 }
 
-// checkCall compares a call with what the gateway offers.
-func (r *reader) checkCall(c callText) {
-	var names []string
-	for _, spec := range r.effects {
-		names = append(names, spec.Name)
-		if spec.Name != c.name.value {
-			continue
-		}
-		if len(spec.Args) != len(c.args) {
-			r.add(c.name.fault(0, fmt.Sprintf("%s takes %d, not %d", spec.Name, len(spec.Args), len(c.args)),
-				fmt.Sprintf("write %s(%s)", spec.Name, strings.Join(spec.Args, ", "))))
-		}
-		for i := range min(len(spec.Args), len(c.args)) {
-			if a := c.args[i]; spec.Args[i] == "name" && !headerName.MatchString(a.value) {
-				r.add(a.fault(0, fmt.Sprintf("%q is no name for a header field", a.value), "it has letters, digits and -"))
-			}
-		}
-		return
-	}
-	r.add(c.name.fault(0, fmt.Sprintf("unknown effect %q", c.name.value), orAll(c.name.value, names)))
-}
-
-// headerName is ftext of RFC 5322 3.6.8, which is printable ASCII without the colon.
-var headerName = regexp.MustCompile(`^[!-9;-~]{1,76}$`)
-
 type callParser struct {
 	s     scalar
 	runes []rune
@@ -167,7 +136,7 @@ func (p *callParser) accept(r rune) bool {
 // call parses one name("text", …).
 func (p *callParser) call() (callText, *Error) {
 	start := p.pos
-	for p.pos < len(p.runes) && (p.runes[p.pos] == '_' || p.runes[p.pos] >= 'a' && p.runes[p.pos] <= 'z') {
+	for p.pos < len(p.runes) && (p.runes[p.pos] == '_' || isLetter(p.runes[p.pos])) {
 		p.pos++
 	}
 	c := callText{name: p.s.part(start, p.pos)}
@@ -178,7 +147,7 @@ func (p *callParser) call() (callText, *Error) {
 		if len(c.args) > 0 && !p.accept(',') {
 			return c, p.s.fault(p.pos, "expected a comma or )", "")
 		}
-		arg, err := p.quoted()
+		arg, err := p.argument()
 		if err != nil {
 			return c, err
 		}
@@ -187,9 +156,24 @@ func (p *callParser) call() (callText, *Error) {
 	return c, nil
 }
 
+// argument parses a text in quotes, or a number or a span of time as it stands.
+func (p *callParser) argument() (scalar, *Error) {
+	p.skip()
+	start := p.pos
+	for p.pos < len(p.runes) && (isDigit(p.runes[p.pos]) || p.pos > start && isLetter(p.runes[p.pos])) {
+		p.pos++
+	}
+	if p.pos > start {
+		return p.s.part(start, p.pos), nil
+	}
+	return p.quoted()
+}
+
+func isDigit(r rune) bool  { return r >= '0' && r <= '9' }
+func isLetter(r rune) bool { return r >= 'a' && r <= 'z' }
+
 // quoted parses "text" or 'text'; a backslash takes the next character as it is.
 func (p *callParser) quoted() (scalar, *Error) {
-	p.skip()
 	if p.pos == len(p.runes) || p.runes[p.pos] != '"' && p.runes[p.pos] != '\'' {
 		return scalar{}, p.s.fault(p.pos, "expected a text in quotes", "")
 	}

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -96,7 +97,19 @@ func testVocabulary() Vocabulary {
 
 func testOptions() Options {
 	return Options{Vocabulary: testVocabulary(), Defer: []string{"clamav"}, Effects: []EffectSpec{
-		{"add_header", []string{"name", "value"}}, {"remove_header", []string{"name"}}, {"tag_subject", []string{"tag"}}}}
+		{Name: "add_header", Params: []Param{{Name: "name", Check: plainName}, {Name: "value", Text: true}}},
+		{Name: "remove_header", Params: []Param{{Name: "name", Check: plainName}}},
+		{Name: "tag_subject", Params: []Param{{Name: "tag", Text: true}}},
+		{Name: "throttle", Params: []Param{{Name: "by", Check: OneOf("client", "sender")}, {Name: "count"}}},
+		{Name: "notify", Params: []Param{{Name: "address"}, {Name: "text", Text: true, Optional: true}}},
+		{Name: "strip", Params: []Param{{Name: "what", Many: true}}}}}
+}
+
+func plainName(s string) (problem, hint string) {
+	if strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz-") != "" {
+		return fmt.Sprintf("%q is no name for a header field", s), "it has letters, digits and -"
+	}
+	return "", ""
 }
 
 // factMap is what is known: the facts themselves, or an error in place of them.

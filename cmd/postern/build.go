@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -114,7 +115,7 @@ func internalServers(cfg *Config, log *slog.Logger) (*gateway.Servers, error) {
 		return nil, err
 	}
 	for i := range cfg.Routes {
-		name := fmt.Sprintf("route %d (%s)", i+1, strings.Join(cfg.Routes[i].Servers, ", "))
+		name := cmp.Or(cfg.Routes[i].Name, fmt.Sprintf("route %d (%s)", i+1, strings.Join(cfg.Routes[i].Servers, ", ")))
 		if err := group(name, &cfg.Routes[i].UpstreamConfig); err != nil {
 			return nil, err
 		}
@@ -145,6 +146,18 @@ func filterList(cfg *Config, r filters.Resolver) []filters.Filter {
 			MaxSize: int64(cfg.ClamAV.MaxSize), Concurrent: cfg.ClamAV.Concurrent},
 		ClamFail: fail,
 	})
+}
+
+// effectScope is what effects of rules may name: addresses in our domains, internal servers.
+func effectScope(cfg *Config) gateway.EffectScope {
+	domains, _ := mail.NewDomainSet(cfg.Domains) // validated
+	s := gateway.EffectScope{Domains: domains, Routes: []string{gateway.DefaultGroup}}
+	for i := range cfg.Routes {
+		if name := cfg.Routes[i].Name; name != "" {
+			s.Routes = append(s.Routes, name)
+		}
+	}
+	return s
 }
 
 // gatewayConfig is the part of the configuration that the gateway itself needs.

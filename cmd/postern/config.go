@@ -71,8 +71,9 @@ type WaitConf struct {
 	Final   Duration `yaml:"final"`
 }
 
-// RouteConfig sends some domains to other internal servers.
+// RouteConfig is another internal server, for some domains or for rules that name it.
 type RouteConfig struct {
+	Name           string   `yaml:"name"`
 	Domains        []string `yaml:"domains"`
 	UpstreamConfig `yaml:",inline"`
 }

@@ -148,7 +148,7 @@ func TestPagesRules(t *testing.T) {
 				lists[file] = &fstest.MapFile{Data: []byte("ana@example.org\n")}
 			}
 			p, err := rules.Compile([]rules.Source{{Name: name, Text: []byte(text)}},
-				rules.Options{Vocabulary: filters.Vocabulary(), Effects: gateway.EffectSpecs(), Files: lists})
+				rules.Options{Vocabulary: filters.Vocabulary(), Effects: gateway.EffectSpecs(pageScope(t)), Files: lists})
 			if err != nil {
 				t.Errorf("%v\nin\n%s", err, text)
 				continue
@@ -329,4 +329,12 @@ func TestUnitOutlastsADecision(t *testing.T) {
 	if !strings.Contains(pageText(t, "docs/operate.md"), fmt.Sprintf("%d minutes", minutes)) {
 		t.Errorf("docs/operate.md does not say %d minutes", minutes)
 	}
+}
+
+// pageScope is what rules on the pages may name.
+func pageScope(t *testing.T) gateway.EffectScope {
+	t.Helper()
+	cfg := defaultConfig()
+	cfg.Domains, cfg.Routes = []string{"example.org"}, []RouteConfig{{Name: "lab"}}
+	return effectScope(cfg)
 }

@@ -260,9 +260,9 @@ func reference() string {
 	for _, f := range rules.Functions() {
 		fmt.Fprintf(&b, "| `%s` | %s | `%s` | `%s` |\n", cell(f.Signature), cell(f.Doc), cell(f.Example), cell(f.Result))
 	}
-	b.WriteString("\n### Effects\n\n| effect | parameters |\n|---|---|\n")
-	for _, e := range gateway.EffectSpecs() {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", e.Name, strings.Join(e.Args, ", "))
+	b.WriteString("\n### Effects\n\n| effect | what it does |\n|---|---|\n")
+	for _, e := range gateway.EffectSpecs(gateway.EffectScope{}) {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", e.Usage(), cell(e.Doc))
 	}
 	fmt.Fprintf(&b, "\n### The built-in policy\n\n```yaml\n%s```\n", rules.Builtin().Text)
 	return b.String()

@@ -67,7 +67,7 @@ func newRuleSet(cfg *Config, dir string, folder *policies.Set) (*ruleSet, error)
 
 // compile turns the rule files into a policy over the given filters.
 func (s *ruleSet) compile(fs []filters.Filter) (*rules.Policy, error) {
-	o := rules.Options{Vocabulary: filters.Vocabulary(), Effects: gateway.EffectSpecs()}
+	o := rules.Options{Vocabulary: filters.Vocabulary(), Effects: gateway.EffectSpecs(effectScope(cfg))}
 	if s.folder != nil {
 		o.Files = s.folder.FS()
 	}

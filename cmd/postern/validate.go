@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
+	"postern/gateway"
 	"postern/mail"
 )
 
@@ -93,8 +94,9 @@ func (p *problems) routes() {
 	ours, _ := mail.NewDomainSet(p.c.Domains) // what is wrong with them was said
 	for i := range p.c.Routes {
 		r, path := &p.c.Routes[i], fmt.Sprintf("$.routes[%d]", i)
-		if len(r.Domains) == 0 {
-			p.bad(path, "a route without domains")
+		p.routeName(i, path)
+		if len(r.Domains) == 0 && r.Name == "" {
+			p.bad(path, "a route without domains needs a name, for rules to send mail there: route(\"NAME\")")
 		} else if _, err := mail.NewDomainSet(r.Domains); err != nil {
 			p.bad(path+".domains", "%v", err)
 		}
@@ -110,6 +112,25 @@ func (p *problems) routes() {
 			r.MaxIdle = defaultMaxIdle
 		}
 		r.UpstreamConfig.validate(p, path)
+	}
+}
+
+// routeName checks the name of a route, by which rules call it.
+func (p *problems) routeName(i int, path string) {
+	name := p.c.Routes[i].Name
+	if name == "" {
+		return
+	}
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || len(name) > 64 {
+		p.bad(path+".name", "%q is no name: up to 64 of a-z 0-9 -", name)
+	}
+	if name == gateway.DefaultGroup {
+		p.bad(path+".name", "%q is what rules call upstream", name)
+	}
+	for j := range i {
+		if p.c.Routes[j].Name == name {
+			p.bad(path+".name", "there is a route %q already", name)
+		}
 	}
 }
 
