@@ -89,11 +89,20 @@ func sameEffects(a, b []rules.Effect) bool {
 
 // dispose acts on the verdicts: hold → send → keep or drop. Once the internal server has taken a
 // copy the answer is 250, whatever else fails.
-func (t *transaction) dispose(ctx context.Context, rcpts []*recipient) *mail.Reply {
+func (t *transaction) dispose(ctx context.Context, rcpts []*recipient) (reply *mail.Reply) {
+	defer func() {
+		if t.taken == nil && (reply == nil || !reply.OK()) {
+			t.uncount()
+		}
+	}()
+	if reply := t.prepare(ctx, rcpts); reply != nil {
+		return t.fail(rcpts, reply)
+	}
 	verdicts, routes := make([]rules.Verdict, len(rcpts)), make([]string, len(rcpts))
 	for i, r := range rcpts {
-		verdicts[i], routes[i] = r.verdict, r.route
-		r.did = r.verdict.Do
+		verdicts[i], routes[i] = *r.acting(), r.route
+		verdicts[i].Effects = onMessage(verdicts[i].Effects)
+		r.did = verdicts[i].Do
 	}
 	c := chart(verdicts, routes)
 	if c.refuse != rules.None {
@@ -112,6 +121,11 @@ func (t *transaction) dispose(ctx context.Context, rcpts []*recipient) *mail.Rep
 		return reply
 	}
 	for n := range c.send {
+		if refused := t.archive(ctx, rcpts, c.send[n]); refused != nil {
+			return t.fail(rcpts, refused)
+		}
+	}
+	for n := range c.send {
 		if refused := t.send(ctx, &h, n, c.send[n]); refused != nil {
 			return t.fail(rcpts, refused)
 		}
@@ -120,7 +134,7 @@ func (t *transaction) dispose(ctx context.Context, rcpts []*recipient) *mail.Rep
 		return t.fail(rcpts, replyLater) // with nothing kept; else the copy is on disk, and a sweep will show it
 	}
 	h.accepted = true
-	reply := cmp.Or(t.taken, t.thanks(rcpts))
+	reply = cmp.Or(t.taken, t.thanks(rcpts))
 	if len(c.discard) > 0 {
 		h.discard(t.recordDurably(reply))
 	}
@@ -130,7 +144,7 @@ func (t *transaction) dispose(ctx context.Context, rcpts []*recipient) *mail.Rep
 // thanks is our own 250, in the words of the first rule that has some.
 func (t *transaction) thanks(rcpts []*recipient) *mail.Reply {
 	for _, r := range rcpts {
-		if v := &r.verdict; v.Reply != nil && v.Reply.OK() {
+		if v := r.acting(); v.Reply != nil && v.Reply.OK() {
 			return Answer(v, t.env.ID)
 		}
 	}
@@ -140,11 +154,11 @@ func (t *transaction) thanks(rcpts []*recipient) *mail.Reply {
 // turnDown refuses the whole message by its verdicts.
 func (t *transaction) turnDown(c course, rcpts []*recipient) *mail.Reply {
 	for _, r := range rcpts {
-		if r.did = c.refuse; r.verdict.Do != c.refuse {
+		if r.did = c.refuse; r.acting().Do != c.refuse {
 			r.note = "refused with the whole message"
 		}
 	}
-	return refusal(&rcpts[c.because].verdict, t.env.ID)
+	return refusal(rcpts[c.because].acting(), t.env.ID)
 }
 
 // fail refuses the whole message since it could not be carried out.
@@ -172,26 +186,24 @@ func (t *transaction) unstored(err error) *mail.Reply {
 // send sends to one group. It returns the refusal to pass on while nothing has been taken yet;
 // later a refused copy stays in quarantine.
 func (t *transaction) send(ctx context.Context, h *holding, n int, g group) *mail.Reply {
-	to := make([]mail.RcptTo, len(g.to))
-	for i, at := range g.to {
-		to[i] = h.rcpts[at].to
-	}
+	to, place := g.goals(h.rcpts)
 	replies, err := t.transmit(ctx, h.rcpts, g, to)
 	if err != nil {
 		replies = slices.Repeat([]mail.Reply{*t.unsent(err)}, len(to))
 	}
 	var left []int
 	var refusal *mail.Reply
-	for i, at := range g.to {
-		if err == nil && replies[i] != *replyNotSent { // else the words are ours
-			h.rcpts[at].upstream = &replies[i]
+	for n, at := range g.to {
+		said := &replies[place[n]]
+		if err == nil && *said != *replyNotSent { // else the words are ours
+			h.rcpts[at].upstream = said
 		}
 		switch {
-		case !replies[i].OK():
+		case !said.OK():
 			left = append(left, at)
-			refusal = worse(refusal, safeReply(&replies[i]))
+			refusal = worse(refusal, safeReply(said))
 		case t.taken == nil:
-			t.taken = clean(&replies[i])
+			t.taken = clean(said)
 		}
 	}
 	switch {
@@ -200,7 +212,7 @@ func (t *transaction) send(ctx context.Context, h *holding, n int, g group) *mai
 	case t.taken == nil:
 		return refusal
 	default:
-		h.undelivered(n, left, len(left) == len(to))
+		h.undelivered(n, left, len(left) == len(g.to))
 	}
 	return nil
 }

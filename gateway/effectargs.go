@@ -2,7 +2,11 @@ package gateway
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
+
+	"postern/mail"
 )
 
 // Checks of the arguments of effects, done when rules are loaded. Each says what is wrong with
@@ -26,4 +30,45 @@ func checkHeaderName(s string) (problem, hint string) {
 		}
 	}
 	return "", ""
+}
+
+// checkOwnAddress takes addresses in our domains: rules send mail to nobody else.
+func checkOwnAddress(ours mail.DomainSet) func(string) (problem, hint string) {
+	return func(s string) (string, string) {
+		a, err := mail.ParseAddress(s, false)
+		switch {
+		case err != nil:
+			return fmt.Sprintf("%q is no address", s), "write one such as archive@example.org"
+		case !ours.Contains(a.Domain):
+			return fmt.Sprintf("%s is not in domains", a.Domain), "rules send mail to addresses of ours alone"
+		}
+		return "", ""
+	}
+}
+
+const maxCount = 1_000_000
+
+func checkCount(s string) (problem, hint string) {
+	if n, err := strconv.Atoi(s); err != nil || n < 1 || n > maxCount {
+		return fmt.Sprintf("%q is no number of copies", s), fmt.Sprintf("write one from 1 to %d", maxCount)
+	}
+	return "", ""
+}
+
+const maxSpan = 7 * 24 * time.Hour
+
+func checkSpan(s string) (problem, hint string) {
+	if d, err := parseSpan(s); err != nil || d < time.Second || d > maxSpan {
+		return fmt.Sprintf("%q is no span of time", s), `write one from 1s to 7d, such as "10m" or "1h"`
+	}
+	return "", ""
+}
+
+// parseSpan reads a span of time; besides what Go reads it knows days.
+func parseSpan(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.Atoi(days)
+		return time.Duration(n) * 24 * time.Hour, err
+	}
+	return time.ParseDuration(s)
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"strings"
 
 	"postern/mail"
@@ -26,6 +27,7 @@ func EffectSpecs(s EffectScope) []rules.EffectSpec {
 type effect struct {
 	name   string
 	doc    string
+	bytes  bool // it changes the message, not only where it goes
 	params func(s EffectScope) []rules.Param
 	apply  func(e *edits, x *rules.Effect)
 }
@@ -33,9 +35,26 @@ type effect struct {
 // What rules may change is a line of this table. Effects change what is delivered; what is held
 // stays as it was received, and what is released is that.
 var effects = []effect{ // a constant table
-	{"add_header", "Adds a header field.", headerAndText, func(e *edits, x *rules.Effect) { e.addHeader(x.Args[0], x.Args[1]) }},
-	{"remove_header", "Removes every header field of that name.", header, func(e *edits, x *rules.Effect) { e.remove = append(e.remove, x.Args[0]) }},
-	{"tag_subject", "Puts a tag before the subject, unless it is there.", tagText, func(e *edits, x *rules.Effect) { e.tag(x.Args[0]) }},
+	{"add_header", "Adds a header field.", true, headerAndText, func(e *edits, x *rules.Effect) { e.addHeader(x.Args[0], x.Args[1]) }},
+	{"remove_header", "Removes every header field of that name.", true, header, func(e *edits, x *rules.Effect) { e.remove = append(e.remove, x.Args[0]) }},
+	{"tag_subject", "Puts a tag before the subject, unless it is there.", true, tagText, func(e *edits, x *rules.Effect) { e.tag(x.Args[0]) }},
+	{"redirect", "Gives the recipient's copy to another address of ours instead.", false, address, func(e *edits, x *rules.Effect) { e.redirect = parsed(x.Args[0]) }},
+	{"bcc", "Gives the same to another address of ours, too, such as an archive.", false, address, func(e *edits, x *rules.Effect) { e.bcc = append(e.bcc, parsed(x.Args[0])) }},
+	{"route", "Sends the recipient's copy through another internal server, by its name in routes.", false, server, func(e *edits, x *rules.Effect) { e.route = x.Args[0] }},
+	{"throttle", "Puts mail off (451) that is more than so many copies in that time, of one client, sender or recipient.", false, rateParams, (*edits).throttle},
+}
+
+func address(s EffectScope) []rules.Param {
+	return []rules.Param{{Name: "address", Check: checkOwnAddress(s.Domains)}}
+}
+
+func server(s EffectScope) []rules.Param {
+	return []rules.Param{{Name: "name", Check: rules.OneOf(s.Routes...)}}
+}
+
+func rateParams(EffectScope) []rules.Param {
+	return []rules.Param{{Name: "by", Check: rules.OneOf(perClient, perSender, perRecipient)},
+		{Name: "count", Check: checkCount}, {Name: "duration", Check: checkSpan}}
 }
 
 func header(EffectScope) []rules.Param { return []rules.Param{{Name: "name", Check: checkHeaderName}} }
@@ -51,6 +70,17 @@ type edits struct {
 	add    []byte   // fields for our block
 	remove []string // names
 	tags   []string // in front of the subject, the first outermost
+
+	redirect mail.Address // where the copy goes instead; of several, the last
+	bcc      []mail.Address
+	route    string // "" is that of the address; of several, the last
+	rates    []rate
+}
+
+// parsed reads an address that was checked when the rules were loaded.
+func parsed(s string) mail.Address {
+	a, _ := mail.ParseAddress(s, false)
+	return a
 }
 
 // editsOf collects what effects ask for; those that nobody knows are left out: the compiler has
@@ -65,6 +95,18 @@ func editsOf(list []rules.Effect) edits {
 		}
 	}
 	return e
+}
+
+// onMessage leaves out what changes no byte of the message: copies that differ in nothing else
+// are sent together.
+func onMessage(list []rules.Effect) []rules.Effect {
+	beside := func(x rules.Effect) bool {
+		return slices.ContainsFunc(effects, func(known effect) bool { return known.name == x.Name && !known.bytes })
+	}
+	if !slices.ContainsFunc(list, beside) {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), beside)
 }
 
 func (e *edits) addHeader(name, value string) {

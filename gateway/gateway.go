@@ -47,6 +47,7 @@ type Gateway struct {
 	now        func() time.Time
 	ids        idSource
 	resends    resends
+	meters     meters
 	seed       maphash.Seed // of fingerprints
 	trouble    trouble
 }

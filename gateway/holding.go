@@ -32,7 +32,7 @@ type copies struct {
 // after others were taken, it is too late to refuse.
 func (h *holding) hold(ctx context.Context, c course) error {
 	for _, i := range c.hold {
-		if r := h.rcpts[i]; r.verdict.Do == rules.Reject {
+		if r := h.rcpts[i]; r.acting().Do == rules.Reject {
 			r.did, r.note = rules.Quarantine, "held, not refused: other recipients accept the message"
 		}
 	}
@@ -78,18 +78,19 @@ func (h *holding) put(ctx context.Context, to []int, why string) (*copies, error
 	it.Envelope.Recipients = nil
 	for _, i := range to {
 		r := h.rcpts[i]
-		k := quarantine.Copy{Recipient: r.to, Class: r.verdict.Class, Rule: r.verdict.Rule, Because: r.verdict.Because, Score: r.verdict.Score}
+		v := r.acting()
+		k := quarantine.Copy{Recipient: r.to, Class: v.Class, Rule: v.Rule, Because: v.Because, Score: v.Score}
 		if k.Class == "" {
 			k.Class = "policy"
 		}
 		switch why {
 		case undelivered:
-			k.Class, k.Because = undelivered, "the internal server refused it after it had taken other copies"
+			k.Recipient, k.Class, k.Because = r.goal, undelivered, "the internal server refused it after it had taken other copies"
 		case unrecorded:
 			k.Because = "was to be discarded, but that could not be recorded"
 		}
 		it.Copies = append(it.Copies, k)
-		it.Envelope.Recipients = append(it.Envelope.Recipients, r.to)
+		it.Envelope.Recipients = append(it.Envelope.Recipients, k.Recipient)
 	}
 	src := t.body.Open()
 	defer src.Close()

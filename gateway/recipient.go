@@ -10,8 +10,11 @@ import (
 type recipient struct {
 	to      mail.RcptTo
 	scope   *filters.Scope // what is known for it; the message's when no rule looks at the recipient
+	goal    mail.RcptTo    // who gets the copy: to, unless a rule says otherwise
 	route   string
+	bcc     []companion
 	verdict rules.Verdict
+	instead *rules.Verdict // what is done in place of verdict, since its effects could not be had; nil: verdict
 	decided bool
 	refused *mail.Reply // at RCPT
 
@@ -25,7 +28,16 @@ type recipient struct {
 // A route is our transaction with one internal server.
 type route struct {
 	delivery Delivery
-	failed   *mail.Reply // why there is none
+	failed   *mail.Reply    // why there is none
+	asked    []mail.Address // besides those that the client named
+}
+
+// acting is the verdict that is acted on.
+func (r *recipient) acting() *rules.Verdict {
+	if r.instead != nil {
+		return r.instead
+	}
+	return &r.verdict
 }
 
 // admit enters the recipient with its answer.

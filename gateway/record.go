@@ -91,7 +91,7 @@ func (t *transaction) entry(reply *mail.Reply) *journal.Entry {
 
 // outcome tells what became of one recipient. reply is the message's, nil when there was none.
 func (r *recipient) outcome(reply *mail.Reply, gone bool) journal.Outcome {
-	v := &r.verdict
+	v := r.acting()
 	said := reply
 	if r.refused != nil {
 		said = r.refused
@@ -109,8 +109,8 @@ func (r *recipient) outcome(reply *mail.Reply, gone bool) journal.Outcome {
 	if r.did != rules.None {
 		o.Do = r.did.String()
 	}
-	if r.decided && v.Do != r.did {
-		o.Verdict = v.Do.String()
+	if r.decided && r.verdict.Do != r.did {
+		o.Verdict = r.verdict.Do.String()
 	}
 	if r.note == undelivered {
 		o.Class = undelivered
@@ -125,7 +125,7 @@ func (r *recipient) outcome(reply *mail.Reply, gone bool) journal.Outcome {
 	}
 	if r.did == rules.Deliver {
 		for _, x := range v.Effects {
-			o.Effects = append(o.Effects, bounded(fmt.Sprintf("%s%q", x.Name, x.Args), 200))
+			o.Effects = append(o.Effects, bounded(x.String(), 200))
 		}
 	}
 	return o
@@ -134,7 +134,7 @@ func (r *recipient) outcome(reply *mail.Reply, gone bool) journal.Outcome {
 // because is why this became of the copy; said is the reply that covers it. Where the rules
 // did not refuse, whoever did has the word.
 func (r *recipient) because(said *mail.Reply) string {
-	v := &r.verdict
+	v := r.acting()
 	switch {
 	case said == nil || said.OK() || v.Do == rules.Reject || v.Do == rules.Defer:
 		return v.Because

@@ -71,7 +71,7 @@ func (t *transaction) received(b []byte, rcpts []*recipient, g group) []byte {
 	}
 	b = append(b, " id "+t.env.ID...)
 	if len(g.to) == 1 { // of several, each would learn of the others
-		if to := rcpts[g.to[0]].to.Address; t.env.Options.UTF8 || !to.NeedsUTF8() {
+		if to := rcpts[g.to[0]].goal.Address; t.env.Options.UTF8 || !to.NeedsUTF8() {
 			b = append(b, "\r\n\tfor <"+to.String()+">"...)
 		}
 	}

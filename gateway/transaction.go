@@ -42,6 +42,7 @@ type transaction struct {
 	body    *mail.Body
 	header  *mail.Header
 	content maphash.Hash // of the body's bytes
+	counted []count      // by throttles
 	taken   *mail.Reply  // the internal server's first 2xx: from then on the answer is 250
 	steps   []journal.Step
 
@@ -96,7 +97,7 @@ func (t *transaction) rcpt(to mail.RcptTo) (reply *mail.Reply) {
 	if most := t.g.cfg.Limits.Recipients; most > 0 && (len(t.env.Recipients) >= most || len(t.rcpts) >= 2*most) {
 		return replyTooMany
 	}
-	r := &recipient{to: to, scope: t.scope}
+	r := &recipient{to: to, goal: to, scope: t.scope}
 	defer func() {
 		if v := recover(); v != nil {
 			reply = t.panicked(v)
@@ -161,27 +162,40 @@ func (t *transaction) foresee(r *recipient) *mail.Reply {
 func (t *transaction) offer(r *recipient) *mail.Reply {
 	ctx, cancel := within(t.ctx, upstreamWait, nil)
 	defer cancel()
-	r.route = t.g.upstream.Route(r.to.Address)
-	way := t.routes[r.route]
-	if way == nil {
-		way = &route{}
-		if t.routes == nil {
-			t.routes = map[string]*route{}
-		}
-		t.routes[r.route] = way
-		var err error
-		if way.delivery, err = t.g.upstream.Begin(ctx, r.route, t.env); err != nil {
-			way.failed = t.neighbour("internal server", err, replyUnreachable)
+	r.goal, r.route = r.to, t.g.upstream.Route(r.to.Address)
+	if r.decided && len(r.verdict.Effects) > 0 {
+		e := editsOf(r.verdict.Effects)
+		if t.aim(r, &e); r.goal.Address != r.to.Address {
+			return t.ask(ctx, r, r.route, r.goal)
 		}
 	}
+	way := t.way(ctx, r.route)
 	if way.failed != nil {
 		return way.failed
 	}
-	if err := way.delivery.Rcpt(ctx, r.to); err != nil {
+	if err := way.delivery.Rcpt(ctx, r.goal); err != nil {
 		_ = errors.As(err, &r.upstream)
 		return t.neighbour("internal server: RCPT", err, replyUnreachable)
 	}
 	return nil
+}
+
+// way is our transaction with an internal server, begun when there is none yet.
+func (t *transaction) way(ctx context.Context, name string) *route {
+	way := t.routes[name]
+	if way != nil {
+		return way
+	}
+	way = &route{}
+	if t.routes == nil {
+		t.routes = map[string]*route{}
+	}
+	t.routes[name] = way
+	var err error
+	if way.delivery, err = t.g.upstream.Begin(ctx, name, t.env); err != nil {
+		way.failed = t.neighbour("internal server", err, replyUnreachable)
+	}
+	return way
 }
 
 // ready answers DATA before 354: nil goes on.

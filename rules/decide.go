@@ -321,7 +321,7 @@ func (e *evaluator) effects(out []Effect, r *rule) []Effect {
 		for i, t := range c.args {
 			args[i] = cut(e.render(t), maxArgument)
 		}
-		out = append(out, Effect{Name: c.name, Args: args})
+		out = append(out, Effect{Name: c.name, Args: args, Rule: r.name})
 	}
 	return out
 }

@@ -8,7 +8,7 @@ import (
 // Numbers need no quotes, an optional argument may be left out, the last one may come again.
 func TestArgumentsOfEffects(t *testing.T) {
 	p := compile(t, rulesOf("name: a\n    when: 'true'\n    do: deliver\n    effects: [throttle(\"client\", 100), throttle(\"sender\", 10m), notify(\"a\"), notify(\"a\", \"{{score}}\"), strip(\"x\", \"y\", \"z\")]"))
-	if got := fmt.Sprint(decide(t, p, factMap{}.all()).Effects); got != "[{throttle [client 100]} {throttle [sender 10m]} {notify [a]} {notify [a 0]} {strip [x y z]}]" {
+	if got := fmt.Sprint(decide(t, p, factMap{}.all()).Effects); got != `[throttle("client", "100") throttle("sender", "10m") notify("a") notify("a", "0") strip("x", "y", "z")]` {
 		t.Error(got)
 	}
 }

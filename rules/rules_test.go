@@ -97,7 +97,7 @@ func TestLongLeavesAreCutInTheTrace(t *testing.T) {
 // Quoted effects in brackets are YAML, and mean the same.
 func TestQuotedEffects(t *testing.T) {
 	p := compile(t, rulesOf("name: a\n    when: 'true'\n    effects: ['add_header(\"X-A\", \"b\")', \"tag_subject('[c]')\"]\n    do: deliver"))
-	if got := fmt.Sprint(decide(t, p, factMap{}.all()).Effects); got != "[{add_header [X-A b]} {tag_subject [[c]]}]" {
+	if got := fmt.Sprint(decide(t, p, factMap{}.all()).Effects); got != `[add_header("X-A", "b") tag_subject("[c]")]` {
 		t.Error(got)
 	}
 }
@@ -110,7 +110,7 @@ func TestEffectsOfScoringRulesAreKept(t *testing.T) {
 		"name: s\n    when: 'true'\n    shadow: true\n    effects: [tag_subject('no')]",
 		"name: c\n    when: 'true'\n    do: deliver\n    effects:\n      - remove_header(\"X-B\")"))
 	v := decide(t, p, factMap{"client": clientFacts{Helo: "a\r\nb"}}.all())
-	if got := fmt.Sprint(v.Effects); got != "[{add_header [X-A a b, 3]} {tag_subject [[3]]} {remove_header [X-B]}]" {
+	if got := fmt.Sprint(v.Effects); got != `[add_header("X-A", "a b, 3") tag_subject("[3]") remove_header("X-B")]` {
 		t.Error(got)
 	}
 	if v.Score != 3 || v.Class != "" || v.Rule != "c" {

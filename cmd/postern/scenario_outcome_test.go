@@ -254,6 +254,9 @@ func (o *outcome) journal() string {
 				fmt.Fprintf(&b, "; internal said %s", x.Upstream)
 			}
 			b.WriteString("\n")
+			for _, f := range x.Effects {
+				fmt.Fprintf(&b, "\t\t%s\n", o.plain(f))
+			}
 		}
 	}
 	return b.String()

@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"postern/mail"
+	"postern/rules"
+)
+
+// This file is what effects change about where a copy goes. All addresses that they name are
+// ours, and each is offered to its internal server before anything is stored or sent.
+
+// aim says where the recipient's copy goes, and through which internal server.
+func (t *transaction) aim(r *recipient, e *edits) {
+	r.goal, r.route = r.to, t.g.upstream.Route(r.to.Address)
+	if to := e.redirect; !to.IsNull() && to != r.to.Address {
+		r.goal.Address = to
+		r.route = t.g.upstream.Route(to)
+	}
+	if e.route != "" {
+		r.route = e.route
+	}
+}
+
+// prepare does what the effects of the verdicts ask for beforehand: it counts, and asks the
+// internal servers for the recipients that no client named. A reply refuses the message.
+func (t *transaction) prepare(ctx context.Context, rcpts []*recipient) *mail.Reply {
+	for _, r := range rcpts {
+		if r.verdict.Do != rules.Deliver || len(r.verdict.Effects) == 0 {
+			continue
+		}
+		e := editsOf(r.verdict.Effects)
+		if r.instead = t.throttled(r, &e); r.instead != nil {
+			return nil // the whole message is put off
+		}
+		if reply := t.steer(ctx, r, rcpts, &e); reply != nil {
+			return reply
+		}
+	}
+	return nil
+}
+
+// steer aims a copy and offers its new goal and its companions.
+func (t *transaction) steer(ctx context.Context, r *recipient, rcpts []*recipient, e *edits) *mail.Reply {
+	goal, route := r.goal, r.route
+	if t.aim(r, e); r.goal != goal || r.route != route {
+		if reply := t.ask(ctx, r, r.route, r.goal); reply != nil {
+			return reply
+		}
+	}
+	for _, to := range e.bcc {
+		if to == r.goal.Address || slices.ContainsFunc(rcpts, func(o *recipient) bool {
+			return o.to.Address == to && o.verdict.Do == rules.Deliver && o.goal.Address == to
+		}) ||
+			slices.ContainsFunc(r.bcc, func(c companion) bool { return c.to.Address == to }) {
+			continue // who gets it gets it once
+		}
+		c := companion{to: mail.RcptTo{Address: to}, route: t.g.upstream.Route(to)}
+		if t.g.extensions().DSN {
+			c.to.Notify = "NEVER" // the sender is told of the recipients that it named
+		}
+		if reply := t.ask(ctx, r, c.route, c.to); reply != nil {
+			return reply
+		}
+		r.bcc = append(r.bcc, c)
+	}
+	return nil
+}
+
+// ask offers an address that the client did not name. Were it refused for good, that would be no
+// fault of the sender: it is asked to try again until the address is put right.
+func (t *transaction) ask(ctx context.Context, r *recipient, route string, to mail.RcptTo) *mail.Reply {
+	ctx, cancel := context.WithTimeout(ctx, upstreamWait)
+	defer cancel()
+	way := t.way(ctx, route)
+	if slices.Contains(way.asked, to.Address) {
+		return nil
+	}
+	if way.failed != nil {
+		return way.failed
+	}
+	way.asked = append(way.asked, to.Address)
+	err := way.delivery.Rcpt(ctx, to)
+	if err == nil {
+		return nil
+	}
+	reply := t.neighbour(fmt.Sprintf("internal server: RCPT %s", to.Address), err, replyUnreachable)
+	if to.Address == r.to.Address { // it is the recipient's own, at another server
+		_ = errors.As(err, &r.upstream)
+		return reply
+	}
+	t.g.log.Error("an address that a rule names is refused: mail is put off until it is taken", "id", t.env.ID,
+		"address", to.Address.String(), "reply", reply.String())
+	if reply.Temporary() {
+		return reply
+	}
+	return replyNotTaken
+}
+
+// A companion is a recipient that a rule adds to another.
+type companion struct {
+	to    mail.RcptTo
+	route string
+}
+
+// archive sends to those companions of a group whose internal server is another than its own,
+// before the group: what cannot be archived is not delivered. A copy too many is better than one
+// too few, should the group be refused then.
+func (t *transaction) archive(ctx context.Context, rcpts []*recipient, g group) *mail.Reply {
+	routes := map[string][]mail.RcptTo{}
+	for _, i := range g.to {
+		for _, c := range rcpts[i].bcc {
+			if c.route != g.route && !slices.Contains(routes[c.route], c.to) {
+				routes[c.route] = append(routes[c.route], c.to)
+			}
+		}
+	}
+	for _, route := range slices.Sorted(maps.Keys(routes)) {
+		g.route = route
+		replies, err := t.transmit(ctx, rcpts, g, routes[route])
+		if err != nil {
+			return t.unsent(err)
+		}
+		for i := range replies {
+			if !replies[i].OK() {
+				t.note("archive", replies[i].String())
+				return replyNotTaken
+			}
+		}
+	}
+	return nil
+}
+
+// goals lists who gets the copies of a group, each once: its recipients, and their companions at
+// the same internal server. at is by recipient of the group its place among them.
+func (g *group) goals(rcpts []*recipient) (to []mail.RcptTo, at []int) {
+	add := func(x mail.RcptTo) int {
+		for i := range to {
+			if to[i].Address == x.Address {
+				return i
+			}
+		}
+		to = append(to, x)
+		return len(to) - 1
+	}
+	at = make([]int, len(g.to))
+	steered := false
+	for n, i := range g.to {
+		r := rcpts[i]
+		if !steered && r.goal == r.to && len(r.bcc) == 0 { // all that the client named are different
+			to, at[n] = append(to, r.goal), len(to)
+			continue
+		}
+		steered = true
+		at[n] = add(r.goal)
+		for _, c := range r.bcc {
+			if c.route == g.route {
+				add(c.to)
+			}
+		}
+	}
+	return to, at
+}
