@@ -25,6 +25,7 @@ type ruleSet struct {
 	dir     string // what the names of its files begin with
 	folder  *policies.Set
 	sources []rules.Source
+	scope   gateway.EffectScope
 }
 
 // readRules reads the rule folder; without one the built-in policy decides.
@@ -41,7 +42,7 @@ func readRules(cfg *Config) (*ruleSet, error) {
 
 // newRuleSet adds to the files of a folder what the configuration says in the form of rules.
 func newRuleSet(cfg *Config, dir string, folder *policies.Set) (*ruleSet, error) {
-	s := &ruleSet{dir: dir, folder: folder}
+	s := &ruleSet{dir: dir, folder: folder, scope: effectScope(cfg)}
 	if folder == nil {
 		s.sources = append(s.sources, rules.Builtin())
 	} else {
@@ -67,7 +68,7 @@ func newRuleSet(cfg *Config, dir string, folder *policies.Set) (*ruleSet, error)
 
 // compile turns the rule files into a policy over the given filters.
 func (s *ruleSet) compile(fs []filters.Filter) (*rules.Policy, error) {
-	o := rules.Options{Vocabulary: filters.Vocabulary(), Effects: gateway.EffectSpecs(effectScope(cfg))}
+	o := rules.Options{Vocabulary: filters.Vocabulary(), Effects: gateway.EffectSpecs(s.scope)}
 	if s.folder != nil {
 		o.Files = s.folder.FS()
 	}
