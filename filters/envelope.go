@@ -48,7 +48,7 @@ type MessageFacts struct {
 }
 
 func client() Filter {
-	return Filter{Name: "client", Stage: mail.Sender, Facts: ClientFacts{}, Inline: true,
+	return Filter{Name: "client", Stage: mail.Sender, Facts: ClientFacts{}, Inline: true, Said: true,
 		Gather: func(_ context.Context, in *Input) (any, error) {
 			c := in.Client
 			version, _, _ := strings.Cut(c.TLS, " ")
@@ -57,29 +57,63 @@ func client() Filter {
 }
 
 func sender() Filter {
-	return Filter{Name: "sender", Stage: mail.Sender, Facts: SenderFacts{}, Inline: true,
+	return Filter{Name: "sender", Stage: mail.Sender, Facts: SenderFacts{}, Inline: true, Said: true,
 		Gather: func(_ context.Context, in *Input) (any, error) {
-			a := in.Sender
-			return SenderFacts{Address: a.String(), Local: a.Local, Domain: a.Domain}, nil
+			return senderFacts(in.Sender), nil
 		}}
 }
 
 func rcpt() Filter {
-	return Filter{Name: "rcpt", Stage: mail.Recipient, Facts: RcptFacts{}, Inline: true,
+	return Filter{Name: "rcpt", Stage: mail.Recipient, Facts: RcptFacts{}, Inline: true, Said: true,
 		Gather: func(_ context.Context, in *Input) (any, error) {
-			a := in.Recipient
-			return RcptFacts{Address: a.String(), Local: a.Local, Domain: a.Domain}, nil
+			return rcptFacts(in.Recipient), nil
 		}}
 }
 
 func message() Filter {
-	return Filter{Name: "message", Stage: mail.Data, Facts: MessageFacts{}, Inline: true,
+	return Filter{Name: "message", Stage: mail.Data, Facts: MessageFacts{}, Inline: true, Said: true,
 		Gather: func(ctx context.Context, in *Input) (any, error) {
 			select {
 			case <-in.Body.Done():
 			case <-ctx.Done():
 				return nil, context.Cause(ctx)
 			}
-			return MessageFacts{Size: int(in.Body.Size()), Received: in.Received, ID: in.ID, Recipients: len(in.Recipients)}, nil
+			return messageFacts(&in.Envelope, in.Body.Size()), nil
 		}}
 }
+
+func clientFacts(e *mail.Envelope) ClientFacts {
+	c := &e.Client
+	return ClientFacts{Addr: c.Addr.Unmap().String(), Helo: c.Helo, ESMTP: c.ESMTP, TLS: c.TLS != "", Cipher: c.TLS, Trusted: c.Trusted}
+}
+
+func senderFacts(a mail.Address) SenderFacts {
+	return SenderFacts{Address: a.String(), Local: a.Local, Domain: a.Domain}
+}
+
+func rcptFacts(a mail.Address) RcptFacts {
+	return RcptFacts{Address: a.String(), Local: a.Local, Domain: a.Domain}
+}
+
+func messageFacts(e *mail.Envelope, size int64) MessageFacts {
+	return MessageFacts{Size: int(size), Received: e.Received, ID: e.ID, Recipients: len(e.Recipients)}
+}
+
+// Retell gives the facts of a filter that only repeats what was said; ok is false for others.
+// Before the message is there, with size 0, message knows only what KnownAtOnce tells.
+func Retell(name string, e *mail.Envelope, rcpt mail.Address, size int64) (facts any, ok bool) {
+	switch name {
+	case "client":
+		return clientFacts(e), true
+	case "sender":
+		return senderFacts(e.Sender), true
+	case "rcpt":
+		return rcptFacts(rcpt), true
+	case "message":
+		return messageFacts(e, size), true
+	}
+	return nil, false
+}
+
+// KnownAtOnce reports whether a fact of message is known before the message is there.
+func KnownAtOnce(fact string) bool { return fact == "received" || fact == "id" }

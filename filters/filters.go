@@ -29,6 +29,7 @@ type Filter struct {
 	Lazy    bool          // start when a decision names it, not at its stage: for what costs much (clamav)
 	Inline  bool          // pure, waits for nothing but the end of the upload: runs in Start itself when that is there
 	Quick   bool          // needs not wait when the answers that it needs are remembered: Start tries that first, see instant
+	Said    bool          // only repeats what was said: costs nothing, and Retell gives it again from the envelope
 	Relayed bool          // judges the client's address: behind a trusted relay it runs at mail.Data, on the address that the relay recorded
 	Timeout time.Duration // for Data filters it counts from the end of the upload; 0 means none (pure computation)
 	Gather  func(ctx context.Context, in *Input) (facts any, err error)

@@ -17,7 +17,7 @@ func (t *transaction) decide(ctx context.Context, r *recipient, now mail.Stage) 
 		r.verdict, r.decided = *t.general, true
 	}
 	for walks := 0; !r.decided; walks++ {
-		v, waiting := t.policy.rules.Decide(view{t.policy, r.scope, &t.memory})
+		v, waiting := t.policy.rules.Decide(t.view(r))
 		if len(waiting) == 0 {
 			if t.ctx.Err() != nil {
 				return context.Cause(t.ctx) // filters were stopped: what they left is no ground for a verdict

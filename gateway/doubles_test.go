@@ -229,6 +229,7 @@ type fakeRule struct {
 
 func (p fakeRules) Version() string       { return "test-1" }
 func (p fakeRules) ShadowNeeds() []string { return nil }
+func (p fakeRules) GatherNeeds() []string { return nil }
 func (p fakeRules) Needs() (names []string) {
 	for _, r := range p.list {
 		if r.fact != "" {

@@ -17,6 +17,7 @@ type decider interface {
 	Version() string
 	Needs() []string
 	ShadowNeeds() []string
+	GatherNeeds() []string
 	Decide(f rules.Facts) (v rules.Verdict, waiting []string)
 }
 
@@ -30,6 +31,7 @@ type Policy struct {
 	off          map[string]bool // named by rules, not configured
 	stamped      []string        // filters with results for Authentication-Results
 	perRecipient bool            // a rule looks at the recipient: one verdict each
+	gathered     map[string]bool // what is found out for shadow rules that ask for it
 
 	direct, relayed schedule // behind a trusted relay some filters run later
 }
@@ -44,7 +46,8 @@ type schedule struct {
 // that they name, the ones whose results are stamped, and all that these read. A filter that
 // reads one which is not there, which comes later, or itself in the end, is an error.
 func NewPolicy(r decider, fs []filters.Filter) (*Policy, error) {
-	p := &Policy{version: r.Version(), rules: r, filters: map[string]filters.Filter{}, off: map[string]bool{}}
+	p := &Policy{version: r.Version(), rules: r, filters: map[string]filters.Filter{}, off: map[string]bool{},
+		gathered: map[string]bool{}}
 	all := make(map[string]filters.Filter, len(fs))
 	for _, f := range fs {
 		if _, twice := all[f.Name]; twice {
@@ -63,11 +66,14 @@ func NewPolicy(r decider, fs []filters.Filter) (*Policy, error) {
 		}
 	}
 	for _, name := range r.ShadowNeeds() {
-		if f, ok := all[name]; ok && f.Inline {
+		if f, ok := all[name]; ok && f.Said {
 			if err := p.add(name, all, nil, &order); err != nil {
 				return nil, err
 			}
 		}
+	}
+	for _, name := range r.GatherNeeds() {
+		p.gathered[name] = !p.off[name]
 	}
 	for _, name := range order {
 		p.perRecipient = p.perRecipient || p.filters[name].Stage == mail.Recipient
@@ -163,6 +169,25 @@ func (p *Policy) schedule(trusted bool) *schedule {
 	return &p.direct
 }
 
+// closure finds the filters among names that have a stage of the message, with those that they
+// read.
+func (s *schedule) closure(names []string) (found []filters.Filter) {
+	want := slices.Clone(names)
+	for i := 0; i < len(want); i++ { // grows by what the wanted ones read
+		for _, stage := range []mail.Stage{mail.Sender, mail.Data} {
+			for _, fs := range [][]filters.Filter{s.eager[stage], s.lazy[stage]} {
+				for _, f := range fs {
+					if f.Name == want[i] {
+						found = append(found, f)
+						want = append(want, f.After...)
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
 // named finds the lazy filters among names whose stage has come, behind those that they read.
 func (s *schedule) named(names []string, now mail.Stage) []filters.Filter {
 	var found []filters.Filter
@@ -179,23 +204,4 @@ func (s *schedule) named(names []string, now mail.Stage) []filters.Filter {
 	}
 	slices.Reverse(found)
 	return found
-}
-
-// A view is what rules see of a scope: what is off is known to have no answer. Recipients of
-// one message share all but what was found out for each.
-type view struct {
-	p      *Policy
-	s      *filters.Scope
-	memory *rules.Memory
-}
-
-func (v view) Memory() *rules.Memory { return v.memory }
-
-func (v view) Own(name string) bool { return v.p.filters[name].Stage == mail.Recipient }
-
-func (v view) Lookup(name string) (any, error, bool) {
-	if v.p.off[name] {
-		return nil, filters.ErrOff, true
-	}
-	return v.s.Lookup(name)
 }

@@ -80,7 +80,7 @@ func (t *transaction) entry(reply *mail.Reply) *journal.Entry {
 	for _, r := range t.rcpts {
 		o := r.outcome(reply, t.result == abandoned)
 		if r.decided {
-			o.Rules = r.verdict.Trace
+			o.Rules, o.Place, o.Shadow = r.verdict.Trace, r.verdict.Place, shadowOf(r.verdict.Shadow)
 		}
 		e.Outcomes = append(e.Outcomes, o)
 	}
@@ -178,36 +178,26 @@ func (t *transaction) sum() string {
 	return result
 }
 
+// shadowOf is what the journal tells of shadow rules.
+func shadowOf(a *rules.Alternate) *journal.Shadow {
+	if a == nil {
+		return nil
+	}
+	return &journal.Shadow{Do: a.Do.String(), Rule: a.Rule, Because: bounded(a.Because, 500), Effects: a.Effects}
+}
+
 // gathered adds facts and timings of all filters. What was stopped has no facts; what nobody
-// had to ask, since the message was decided without it, is told too.
+// had to ask, since the message was decided without it, is told too. What only repeats what was
+// said is not kept twice.
 func (t *transaction) gathered(e *journal.Entry) {
-	e.Facts = map[string]json.RawMessage{}
 	text := make([]byte, 0, usualFacts)
-	scopes := []*filters.Scope{t.c.scope, t.scope}
+	e.Facts = map[string]json.RawMessage{}
+	for _, s := range []*filters.Scope{t.c.scope, t.scope} {
+		text = t.facts(e, s, &e.Facts, text)
+	}
 	for i, r := range t.rcpts {
 		if r.scope != t.scope && i < maxRcptFacts {
-			scopes = append(scopes, r.scope)
-		}
-	}
-	for _, s := range scopes {
-		for _, res := range s.Results() {
-			tm := t.timing(&res)
-			e.Filters = append(e.Filters, tm)
-			if _, there := e.Facts[res.Name]; there || tm.State == journal.Cancelled {
-				continue
-			}
-			facts := res.Facts
-			if brief, ok := facts.(abridged); ok {
-				facts = brief.Abridged()
-			}
-			from := len(text)
-			grown, err := json.Append(text, facts, 0)
-			if err != nil {
-				t.g.log.Error("facts are no JSON", "filter", res.Name, "error", err)
-				continue
-			}
-			text = grown
-			e.Facts[res.Name] = text[from:len(text):len(text)]
+			text = t.facts(e, r.scope, &e.Outcomes[i].Facts, text)
 		}
 	}
 	if t.result == abandoned {
@@ -218,6 +208,33 @@ func (t *transaction) gathered(e *journal.Entry) {
 			e.Filters = append(e.Filters, journal.Timing{Name: name, State: journal.NotNeeded})
 		}
 	}
+}
+
+// facts adds those of one scope, written behind text, which it gives back.
+func (t *transaction) facts(e *journal.Entry, s *filters.Scope, into *map[string]json.RawMessage, text []byte) []byte {
+	for _, res := range s.Results() {
+		tm := t.timing(&res)
+		e.Filters = append(e.Filters, tm)
+		if tm.State == journal.Cancelled || t.policy.filters[res.Name].Said {
+			continue
+		}
+		facts := res.Facts
+		if brief, ok := facts.(abridged); ok {
+			facts = brief.Abridged()
+		}
+		from := len(text)
+		grown, err := json.Append(text, facts, 0)
+		if err != nil {
+			t.g.log.Error("facts are no JSON", "filter", res.Name, "error", err)
+			continue
+		}
+		text = grown
+		if *into == nil {
+			*into = map[string]json.RawMessage{}
+		}
+		(*into)[res.Name] = text[from:len(text):len(text)]
+	}
+	return text
 }
 
 // abridged is facts of which the journal keeps less than rules see: what people wrote to each

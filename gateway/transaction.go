@@ -352,6 +352,9 @@ func (t *transaction) judge(ctx context.Context, rcpts []*recipient) *mail.Reply
 			}
 			return t.failed("decide", err)
 		}
+		if len(r.verdict.Wants) > 0 {
+			t.shadows(ctx, r)
+		}
 		deliver = deliver || r.verdict.Do == rules.Deliver
 	}
 	t.note("decided", "")

@@ -64,6 +64,10 @@ func (x *encoder) outcome(r *row, o *Outcome) {
 	if len(o.Effects) > 0 {
 		x.value("effects", o.Effects)
 	}
+	x.words("place", o.Place)
+	if o.Shadow != nil {
+		x.value("shadow", o.Shadow)
+	}
 	if w := x.walks.named(o.Rules); w != nil {
 		x.text("walk", w.id)
 		if !slices.Contains(r.walks, w) {
@@ -76,6 +80,7 @@ func (x *encoder) outcome(r *row, o *Outcome) {
 		}
 		x.raw("rules", o.Rules)
 	}
+	x.facts(o.Facts)
 }
 
 func (x *encoder) facts(facts map[string]stdjson.RawMessage) {

@@ -43,9 +43,21 @@ type Outcome struct {
 	Upstream  string          `json:"upstream,omitempty"` // what the internal server said
 	Held      string          `json:"held,omitempty"`     // id in quarantine
 	Effects   []string        `json:"effects,omitempty"`
+	Place     string          `json:"place,omitempty"`  // of the rule that decided: "20-spoof.yaml:12"
+	Shadow    *Shadow         `json:"shadow,omitempty"` // what shadow rules would have had done, when that is something else
 	Rules     json.RawMessage `json:"rules,omitempty"` // the walk: []rules.Step
 
+	Facts map[string]json.RawMessage `json:"facts,omitempty"` // those that were gathered for this recipient alone, by filter
+
 	walk string // its name, until it is read
+}
+
+// A Shadow is what would have become of a copy had the shadow rules been live.
+type Shadow struct {
+	Do      string   `json:"do"`
+	Rule    string   `json:"rule"` // the shadow rule that it is owed to
+	Because string   `json:"because,omitempty"`
+	Effects []string `json:"effects,omitempty"` // names of those that it adds
 }
 
 // A Timing is one filter's part.

@@ -190,6 +190,9 @@ func (e *Entry) weight() int64 {
 	}
 	for i := range e.Outcomes {
 		n += 512 + len(e.Outcomes[i].Rules)
+		for _, f := range e.Outcomes[i].Facts {
+			n += len(f)
+		}
 	}
 	return int64(n)
 }

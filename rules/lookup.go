@@ -26,8 +26,8 @@ func (e *evaluator) readable(p *program) status {
 			st = pending
 		}
 	}
-	if e.partial != nil && st != pending && e.lacks(p, anyFilter) {
-		st = pending
+	if e.partial != nil && e.lacks(p, anyFilter) {
+		return pending
 	}
 	return st
 }

@@ -68,9 +68,16 @@ func (e *evaluator) lacks(p *program, filter int) bool {
 	if e.partial == nil {
 		return false
 	}
+	lacking := func(i int, fact string) bool {
+		return (filter == anyFilter || i == filter) && e.look(i).there && e.look(i).err == nil && e.partial.Lacks(e.p.names[i], fact)
+	}
 	for i := range p.facts {
-		f := &p.facts[i]
-		if (filter == anyFilter || f.filter == filter) && e.look(f.filter).err == nil && e.partial.Lacks(e.p.names[f.filter], f.fact) {
+		if f := &p.facts[i]; lacking(f.filter, f.fact) {
+			return true
+		}
+	}
+	for _, i := range p.errs {
+		if lacking(i, "error") {
 			return true
 		}
 	}
