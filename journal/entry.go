@@ -45,7 +45,7 @@ type Outcome struct {
 	Effects   []string        `json:"effects,omitempty"`
 	Place     string          `json:"place,omitempty"`  // of the rule that decided: "20-spoof.yaml:12"
 	Shadow    *Shadow         `json:"shadow,omitempty"` // what shadow rules would have had done, when that is something else
-	Rules     json.RawMessage `json:"rules,omitempty"` // the walk: []rules.Step
+	Rules     json.RawMessage `json:"rules,omitempty"`  // the walk: []rules.Step
 
 	Facts map[string]json.RawMessage `json:"facts,omitempty"` // those that were gathered for this recipient alone, by filter
 

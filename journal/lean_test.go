@@ -20,7 +20,9 @@ func TestDetailIsWhatEncodingJSONMakes(t *testing.T) {
 	full.Subject, full.From = "line\nbreak \u2028 <&> \xff \x00", `"quoted" \ <a@b.example>`
 	full.Filters[0].Error, full.Outcomes[0].Upstream, full.Outcomes[0].Effects = "timed out", "250 ok", []string{`add_header["X" "<y>"]`}
 	full.Envelope.Options = mail.Options{Size: 7, UTF8: true, Ret: "HDRS", EnvID: "x+2Dy"}
-	full.Outcomes[1] = Outcome{Recipient: address("b@example.org"), Do: "deliver", Score: -1.25}
+	full.Outcomes[0].Place, full.Outcomes[0].Shadow = "10.yaml:3", &Shadow{Do: "reject", Rule: "s", Because: "x < y", Effects: []string{"a"}}
+	full.Outcomes[1] = Outcome{Recipient: address("b@example.org"), Do: "deliver", Score: -1.25,
+		Facts: map[string]json.RawMessage{"lists": json.RawMessage(`{"allowed":true}`)}}
 	for name, e := range map[string]*Entry{"full": full, "empty": {}, "no facts": {ID: "x", Outcomes: []Outcome{{}}}} {
 		x := encoder{walks: newWalks()}
 		r := row{e: e}

@@ -1,0 +1,210 @@
+package journal
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"math"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+)
+
+// A Record is one entry on a scan. All of it is valid until the function that was given it
+// returns.
+type Record struct {
+	ID       string
+	Policy   string // version of the rules
+	Subject  Raw
+	Received Raw
+	Envelope Raw
+	Size     Raw
+	Result   Raw
+	Outcomes Raw
+	Facts    Raw // all that was gathered for the message, by filter
+
+	detail []byte
+}
+
+// Entry decodes the whole of it, but for the walks that are kept apart.
+func (r *Record) Entry() (*Entry, error) { return decode(r.detail) }
+
+// A RecordOutcome is what a scan tells of one recipient's copy.
+type RecordOutcome struct {
+	Recipient Raw
+	Do        Raw // what was done
+	Verdict   Raw // what the rules said, when that differs
+	Rule      Raw
+	Because   Raw
+	Score     Raw
+	Held      Raw
+	Shadow    Raw
+	Facts     Raw // those that were gathered for this recipient alone
+	Walk      Raw // the walk or its name, for Walk; empty when the rules were not asked
+}
+
+// Each gives what became of each recipient's copy, in their order.
+func (r *Record) Each() iter.Seq[*RecordOutcome] {
+	return func(yield func(*RecordOutcome) bool) {
+		var o RecordOutcome
+		for item := range r.Outcomes.Items() {
+			o = RecordOutcome{}
+			for name, v := range item.Members() {
+				o.set(name, v)
+			}
+			if !yield(&o) {
+				return
+			}
+		}
+	}
+}
+
+func (o *RecordOutcome) set(name []byte, v Raw) {
+	switch string(name) {
+	case "recipient":
+		o.Recipient = v
+	case "do":
+		o.Do = v
+	case "verdict":
+		o.Verdict = v
+	case "rule":
+		o.Rule = v
+	case "because":
+		o.Because = v
+	case "score":
+		o.Score = v
+	case "held":
+		o.Held = v
+	case "shadow":
+		o.Shadow = v
+	case "facts":
+		o.Facts = v
+	case "walk", "rules":
+		o.Walk = v
+	}
+}
+
+func (r *Record) set(name []byte, v Raw) {
+	switch string(name) {
+	case "id":
+		r.ID = v.Text()
+	case "policy":
+		r.Policy = v.Text()
+	case "subject":
+		r.Subject = v
+	case "received":
+		r.Received = v
+	case "envelope":
+		r.Envelope = v
+	case "size":
+		r.Size = v
+	case "result":
+		r.Result = v
+	case "outcomes":
+		r.Outcomes = v
+	case "facts":
+		r.Facts = v
+	}
+}
+
+// Bounds of what a scan holds at once.
+const (
+	pageRows  = 500
+	pageBytes = 8 << 20
+)
+
+// Scan gives all entries in [since, until) to each, oldest first; zero times are no bounds. It
+// reads them page by page, so that it holds little and nobody who writes has to wait. What is
+// added meanwhile may or may not be seen. It ends with the first error of each, or of ctx.
+func (s *Store) Scan(ctx context.Context, since, until time.Time, each func(*Record) error) error {
+	if err := s.settle(ctx); err != nil {
+		return fmt.Errorf("scan journal: %w", err)
+	}
+	p := page{next: math.MinInt64, end: math.MaxInt64}
+	if !since.IsZero() {
+		p.next = since.UnixMicro()
+	}
+	if !until.IsZero() {
+		p.end = until.UnixMicro()
+	}
+	var plain []byte
+	for more := true; more; {
+		var err error
+		if more, err = p.read(ctx, s.o.DB.Reader()); err != nil {
+			return fmt.Errorf("scan journal: %w", err)
+		}
+		from := 0
+		for i, to := range p.ends {
+			r := Record{detail: p.text[from:to]}
+			from = to
+			if plain, err = r.open(plain); err != nil {
+				return fmt.Errorf("scan journal: entry %d: %w", p.seqs[i], err)
+			}
+			if err := each(&r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// open unpacks the detail, into space when that suffices, and finds its parts.
+func (r *Record) open(space []byte) ([]byte, error) {
+	text := r.detail
+	if len(text) > 0 && text[0] == compressed {
+		n, err := s2.DecodedLen(text[1:])
+		if err != nil || n > maxDetail {
+			return space, fmt.Errorf("a detail of %d bytes: %w", n, cmp.Or(err, errTooLong))
+		}
+		if text, err = s2.Decode(space[:cap(space)], text[1:]); err != nil {
+			return space, err
+		}
+		space = text
+	}
+	for name, v := range Raw(text).Members() {
+		r.set(name, v)
+	}
+	if cap(space) > maxKept {
+		space = nil
+	}
+	return space, nil
+}
+
+// A page is some entries in a row.
+type page struct {
+	next, end int64 // seq
+	text      []byte
+	ends      []int // of each detail in text
+	seqs      []int64
+}
+
+// read reads the next page and reports whether there may be more behind it.
+func (p *page) read(ctx context.Context, db *sql.DB) (more bool, err error) {
+	p.text, p.ends, p.seqs = p.text[:0], p.ends[:0], p.seqs[:0]
+	rows, err := db.QueryContext(ctx, "SELECT seq, detail FROM entries WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?", p.next, p.end, pageRows)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	for len(p.text) < pageBytes && rows.Next() {
+		var seq int64
+		var detail sql.RawBytes
+		if err := rows.Scan(&seq, &detail); err != nil {
+			return false, err
+		}
+		p.text = append(p.text, detail...)
+		p.ends, p.seqs, p.next = append(p.ends, len(p.text)), append(p.seqs, seq), seq+1
+	}
+	return len(p.ends) == pageRows || len(p.text) >= pageBytes, rows.Err()
+}
+
+// Walk reads the walk of an outcome: []rules.Step as JSON; nil when it was pruned.
+func (s *Store) Walk(ctx context.Context, o *RecordOutcome) (json.RawMessage, error) {
+	if len(o.Walk) > 0 && o.Walk[0] == '"' {
+		return s.walk(ctx, o.Walk.Text())
+	}
+	return json.RawMessage(o.Walk), nil
+}
