@@ -15,6 +15,7 @@ import (
 type rulesCmd struct {
 	Facts    rulesFactsCmd    `cmd:"" help:"Every fact with its type and meaning."`
 	Test     rulesTestCmd     `cmd:"" help:"Run the tests that stand beside the rules."`
+	Replay   rulesReplayCmd   `cmd:"" help:"Decide the journal's mail again under a rule set, and show what would be different."`
 	Plan     rulesPlanCmd     `cmd:"" help:"What a folder of rules would change: mistakes, lints, tests, and past mail that it would decide otherwise."`
 	Apply    rulesApplyCmd    `cmd:"" help:"Put a folder of rules in force, in one step."`
 	History  rulesHistoryCmd  `cmd:"" help:"Each set of rules that was in force: when, by whom, why."`

@@ -100,6 +100,7 @@ func (s *scene) compare() {
 		{"want/trace", o.trace(), true},
 		{"want/facts", s.facts(o), true},
 		{"want/internal", s.heard(o), true},
+		{"want/replay", s.replayed(o), true},
 	}
 	changed := false
 	for _, p := range parts {
@@ -123,7 +124,7 @@ func (s *scene) compare() {
 
 // place is the order of want sections, behind all others.
 func place(name string) int {
-	return slices.Index([]string{"want/delivered", "want/held", "want/journal", "want/trace", "want/facts", "want/internal"}, name)
+	return slices.Index([]string{"want/delivered", "want/held", "want/journal", "want/trace", "want/facts", "want/internal", "want/replay"}, name)
 }
 
 func (s *scene) section(name, text string) {
@@ -252,6 +253,9 @@ func (o *outcome) journal() string {
 			}
 			if x.Upstream != "" {
 				fmt.Fprintf(&b, "; internal said %s", x.Upstream)
+			}
+			if x.Shadow != nil {
+				b.WriteString(shadowWords(x.Shadow.Do, x.Shadow.Rule, x.Shadow.Effects))
 			}
 			b.WriteString("\n")
 			for _, f := range x.Effects {

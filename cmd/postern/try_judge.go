@@ -29,15 +29,25 @@ type judge struct {
 const tryTime = 2 * time.Minute
 
 func (c *tryCmd) judge(cfg *Config) (*judge, error) {
+	j, err := newJudge(cfg, c.Zone)
+	if err == nil && c.Needed {
+		j.needs = closure(j.policy.Needs(), j.filters)
+	}
+	return j, err
+}
+
+// newJudge makes a judge with the rules and filters of a configuration; zone is a file in place
+// of DNS, or "". Close it.
+func newJudge(cfg *Config, zone string) (*judge, error) {
 	var resolver filters.Resolver
 	end := func() {}
-	if c.Zone != "" {
-		text, err := os.ReadFile(c.Zone)
+	if zone != "" {
+		text, err := os.ReadFile(zone)
 		if err != nil {
 			return nil, err
 		}
 		if resolver, err = dnsfake.Parse(string(text)); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Zone, err)
+			return nil, fmt.Errorf("%s: %w", zone, err)
 		}
 	} else {
 		r, err := newResolver(cfg)
@@ -52,11 +62,7 @@ func (c *tryCmd) judge(cfg *Config) (*judge, error) {
 		end()
 		return nil, err
 	}
-	j := &judge{policy: policy, filters: fs, close: end}
-	if c.Needed {
-		j.needs = closure(policy.Needs(), fs)
-	}
-	return j, nil
+	return &judge{policy: policy, filters: fs, close: end}, nil
 }
 
 // closure is what the named filters read, and they themselves.

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/filters"
+	"postern/journal"
+	"postern/rules"
+)
+
+// A replay decides again, under other rules, what the journal tells of.
+type replay struct {
+	policy   *rules.Policy
+	facts    *storedFacts
+	report   *replayReport
+	regather func(ctx context.Context, rec *journal.Record, o *journal.RecordOutcome, missing []string) map[string]any // nil: never
+	groups   map[changeKey]*changeGroup
+	missing  map[string]int
+}
+
+// A replayReport is what would be different.
+type replayReport struct {
+	Rules          string         `json:"rules"` // version of the rule set
+	Since          time.Time      `json:"since,omitzero"`
+	Messages       int            `json:"messages"`
+	Decisions      int            `json:"decisions"` // one for each recipient whom the rules were asked about
+	Unchanged      int            `json:"unchanged"`
+	OtherRule      int            `json:"by_another_rule"` // of the unchanged: the same, but by another rule
+	Held           int            `json:"newly_held"`
+	Delivered      int            `json:"newly_delivered"`
+	Refused        int            `json:"newly_refused"`
+	Deferred       int            `json:"newly_deferred"`
+	Discarded      int            `json:"newly_discarded"`
+	Undecidable    int            `json:"undecidable"`
+	GatheredAgain  int            `json:"gathered_again"` // messages whose filters ran again
+	Damaged        int            `json:"damaged"`        // entries that could not be read
+	Changes        []*changeGroup `json:"changes"`        // by rule, the most frequent first
+	Missing        []missingFact  `json:"missing"`        // what the undecidable hang on
+	Contradictions int            `json:"contradictions"` // the same rules said otherwise then: a fault of ours
+}
+
+type changeKey struct{ was, wasRule, would, rule string }
+
+// A changeGroup is the decisions that change in the same way.
+type changeGroup struct {
+	Was      string          `json:"was"`
+	WasRule  string          `json:"was_rule"`
+	Would    string          `json:"would_be"`
+	Rule     string          `json:"rule"`
+	Count    int             `json:"count"`
+	Examples []changeExample `json:"examples"`
+}
+
+type changeExample struct {
+	ID        string    `json:"id"`
+	Received  time.Time `json:"received"`
+	Sender    string    `json:"sender"`
+	Recipient string    `json:"recipient"`
+	Subject   string    `json:"subject"`
+	Because   string    `json:"because"`
+}
+
+type missingFact struct {
+	Fact  string `json:"fact"`
+	Count int    `json:"count"`
+}
+
+// Bounds of what a report holds.
+const (
+	maxExamples = 3
+	maxGroups   = 1000
+)
+
+func newReplay(policy *rules.Policy, fs []filters.Filter) *replay {
+	return &replay{policy: policy, facts: newStoredFacts(newFactReader(fs, policy.Reads())), report: &replayReport{Rules: policy.Version()},
+		groups: map[changeKey]*changeGroup{}, missing: map[string]int{}}
+}
+
+// run decides every entry since then again.
+func (p *replay) run(ctx context.Context, j *journal.Store, since time.Time) (*replayReport, error) {
+	p.report.Since = since
+	if err := j.Scan(ctx, since, time.Time{}, func(rec *journal.Record) error {
+		p.entry(ctx, rec)
+		return ctx.Err()
+	}); err != nil {
+		return nil, err
+	}
+	r := p.report
+	r.Changes, r.Missing = []*changeGroup{}, []missingFact{}
+	for _, g := range p.groups {
+		r.Changes = append(r.Changes, g)
+	}
+	slices.SortFunc(r.Changes, func(a, b *changeGroup) int {
+		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Would+a.Rule+a.Was+a.WasRule, b.Would+b.Rule+b.Was+b.WasRule))
+	})
+	for fact, n := range p.missing {
+		r.Missing = append(r.Missing, missingFact{fact, n})
+	}
+	slices.SortFunc(r.Missing, func(a, b missingFact) int { return cmp.Or(b.Count-a.Count, strings.Compare(a.Fact, b.Fact)) })
+	return r, nil
+}
+
+// entry decides for each recipient whom the rules were asked about.
+func (p *replay) entry(ctx context.Context, rec *journal.Record) {
+	p.report.Messages++
+	p.facts.entry(rec)
+	first := true
+	for o := range rec.Each() {
+		if len(o.Walk) == 0 {
+			continue
+		}
+		p.report.Decisions++
+		if err := p.facts.recipient(o); err != nil {
+			p.report.Damaged++
+			continue
+		}
+		var facts rules.Facts = p.facts
+		if !first {
+			facts = sharedFacts{p.facts}
+		}
+		first = false
+		p.decide(ctx, rec, o, facts)
+	}
+}
+
+func (p *replay) decide(ctx context.Context, rec *journal.Record, o *journal.RecordOutcome, facts rules.Facts) {
+	v, missing := p.policy.Replay(facts)
+	for missing != nil && p.regather != nil && p.facts.damaged == nil && p.again(ctx, rec, o, missing) {
+		v, missing = p.policy.Replay(facts)
+	}
+	switch {
+	case p.facts.damaged != nil:
+		p.report.Damaged++
+		p.facts.damaged = nil
+	case missing != nil:
+		p.report.Undecidable++
+		for _, m := range missing {
+			p.missing[m]++
+		}
+	default:
+		p.compare(rec, o, &v)
+	}
+}
+
+// again gathers missing facts again, and reports whether any came.
+func (p *replay) again(ctx context.Context, rec *journal.Record, o *journal.RecordOutcome, missing []string) bool {
+	found := p.regather(ctx, rec, o, missing)
+	before := len(p.facts.again)
+	if before == 0 && len(found) > 0 {
+		p.report.GatheredAgain++
+		p.facts.again = map[string]any{}
+	}
+	maps.Copy(p.facts.again, found)
+	p.facts.memory = rules.Memory{}
+	return len(p.facts.again) > before
+}
+
+// compare counts what the rules say now beside what they said then.
+func (p *replay) compare(rec *journal.Record, o *journal.RecordOutcome, v *rules.Verdict) {
+	was := o.Verdict
+	if len(was) == 0 {
+		was = o.Do
+	}
+	do, rule := v.Do.String(), o.Rule.Text()
+	r := p.report
+	if was.Text() == do {
+		r.Unchanged++
+		if v.Rule != rule {
+			r.OtherRule++
+		}
+	} else {
+		p.change(changeKey{was.Text(), rule, do, v.Rule}, rec, o, v)
+	}
+	if rec.Policy == r.Rules && p.facts.again == nil && (was.Text() != do || v.Rule != rule) {
+		r.Contradictions++
+	}
+}
+
+func (p *replay) change(key changeKey, rec *journal.Record, o *journal.RecordOutcome, v *rules.Verdict) {
+	r := p.report
+	switch v.Do {
+	case rules.Quarantine:
+		r.Held++
+	case rules.Deliver:
+		r.Delivered++
+	case rules.Reject:
+		r.Refused++
+	case rules.Defer:
+		r.Deferred++
+	case rules.Discard:
+		r.Discarded++
+	}
+	g := p.groups[key]
+	if g == nil {
+		if len(p.groups) >= maxGroups {
+			return
+		}
+		g = &changeGroup{Was: key.was, WasRule: key.wasRule, Would: key.would, Rule: key.rule}
+		p.groups[key] = g
+	}
+	g.Count++
+	if len(g.Examples) == maxExamples {
+		return
+	}
+	x := changeExample{ID: rec.ID, Recipient: o.Recipient.Text(), Subject: rec.Subject.Text(), Because: v.Because}
+	x.Received, _ = time.Parse(time.RFC3339Nano, rec.Received.Text())
+	for name, raw := range rec.Envelope.Members() {
+		if string(name) == "sender" {
+			x.Sender = raw.Text()
+		}
+	}
+	g.Examples = append(g.Examples, x)
+}
+
+// changed is how many decisions would be others.
+func (r *replayReport) changed() int {
+	return r.Held + r.Delivered + r.Refused + r.Deferred + r.Discarded
+}
+
+// words says a disposition as what would happen.
+func newly(do string) string { return "newly " + didWord(do) }
+
+// summary is the counts in one paragraph.
+func (r *replayReport) summary() string {
+	parts := []string{fmt.Sprintf("%d unchanged", r.Unchanged)}
+	for _, x := range []struct {
+		n    int
+		what string
+	}{{r.Held, newly("quarantine")}, {r.Delivered, newly("deliver")}, {r.Refused, newly("reject")}, {r.Deferred, newly("defer")},
+		{r.Discarded, newly("discard")}, {r.Undecidable, "undecidable"}, {r.Damaged, "not readable"}} {
+		if x.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", x.n, x.what))
+		}
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"postern/filters"
+	"postern/rules"
+)
+
+// What every page proves besides: its decisions, decided again from the journal by the rules
+// that made them, come out the same. A page may also have rule files under replay/, which the
+// journal is decided again by: want/replay is what that tells.
+
+// sampleDate is the date of an example.
+var sampleDate = regexp.MustCompile(`[A-Z][a-z]{2} \d\d \d\d:\d\d`)
+
+func (s *scene) replayed(o *outcome) string {
+	cfg := *s.program.cfg
+	fs := filterList(&cfg, s.program.resolver)
+	policy, err := compile(&cfg, fs)
+	if err != nil { // the page broke them in the end
+		policy = s.program.policy.rules
+	}
+	report := s.replay(policy, fs)
+	whole := true // all of it was decided by these rules
+	for _, e := range o.entries {
+		whole = whole && e.Policy == policy.Version()
+	}
+	if report.Contradictions > 0 || report.Damaged > 0 || whole && report.changed()+report.OtherRule > 0 {
+		s.Errorf("decided again: %+v", report)
+	}
+	for _, m := range report.Missing {
+		if whole && m.Fact != "content.text" && m.Fact != "content.html" {
+			s.Errorf("decided again, %s is missing %d times", m.Fact, m.Count)
+		}
+	}
+	for name, data := range s.files {
+		if rest, ok := strings.CutPrefix(name, "replay/"); ok {
+			s.write("replay/"+rest, data)
+			cfg.Rules = filepath.Join(s.dir, "replay")
+		}
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, "replay")); err != nil {
+		return ""
+	}
+	other, err := compile(&cfg, fs)
+	s.must(err)
+	var b strings.Builder
+	s.replay(other, fs).print(&b)
+	return sampleDate.ReplaceAllString(o.plain(b.String()), "DATE")
+}
+
+func (s *scene) replay(policy *rules.Policy, fs []filters.Filter) *replayReport {
+	report, err := newReplay(policy, fs).run(s.Context(), s.program.journal, time.Time{})
+	s.must(err)
+	return report
+}
+
+// shadowWords is what the journal tells of shadow rules.
+func shadowWords(do, rule string, effects []string) string {
+	s := fmt.Sprintf("; in the shadow %s by %s", do, rule)
+	if len(effects) > 0 {
+		s += " with " + strings.Join(effects, ", ")
+	}
+	return s
+}
