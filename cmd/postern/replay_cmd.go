@@ -78,7 +78,7 @@ func (r *replayReport) print(w io.Writer) {
 		fmt.Fprintf(w, "%d messages in quarantine were looked at again\n", r.GatheredAgain)
 	}
 	for _, g := range r.Changes {
-		fmt.Fprintf(w, "\n%d %s by %s (was %s by %s)\n", g.Count, newly(g.Would), ruleWord(g.Rule), didWord(g.Was), ruleWord(g.WasRule))
+		fmt.Fprintf(w, "\n%d newly %s (was %s)\n", g.Count, didBy(g.Would, g.Rule), didBy(g.Was, g.WasRule))
 		for _, x := range g.Examples {
 			fmt.Fprintf(w, "  %s  %s  %s → %s\n", x.ID, x.Received.Local().Format("Jan 02 15:04"), clip("<"+x.Sender+">", 30), clip(x.Recipient, 30))
 			paragraph(w, "      ", strings.Trim(x.Subject+" | "+x.Because, " |"))
@@ -98,10 +98,10 @@ func (r *replayReport) print(w io.Writer) {
 	}
 }
 
-// ruleWord is a rule as a sentence names it.
-func ruleWord(name string) string {
-	if name == "" {
-		return "no rule"
+// didBy says what was done, and by which rule where one had it done.
+func didBy(do, rule string) string {
+	if rule == "" {
+		return didWord(do)
 	}
-	return name
+	return didWord(do) + " by " + rule
 }

@@ -24,7 +24,7 @@ func (s *scene) replayed(o *outcome) string {
 	fs := filterList(&cfg, s.program.resolver)
 	policy, err := compile(&cfg, fs)
 	if err != nil { // the page broke them in the end
-		policy = s.program.policy.rules
+		policy = s.program.policy.now.rules
 	}
 	report := s.replay(policy, fs)
 	whole := true // all of it was decided by these rules
