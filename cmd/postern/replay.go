@@ -163,21 +163,24 @@ func (p *replay) again(ctx context.Context, rec *journal.Record, o *journal.Reco
 
 // compare counts what the rules say now beside what they said then.
 func (p *replay) compare(rec *journal.Record, o *journal.RecordOutcome, v *rules.Verdict) {
-	was := o.Verdict
-	if len(was) == 0 {
-		was = o.Do
+	was, rule, do := o.Verdict.Text(), o.Rule.Text(), v.Do.String()
+	sameRule := rule == v.Rule
+	switch was {
+	case "":
+		was = o.Do.Text()
+	case "deliver": // an effect or the internal server had another idea: the rule told may be that effect's
+		sameRule = true
 	}
-	do, rule := v.Do.String(), o.Rule.Text()
 	r := p.report
-	if was.Text() == do {
+	if was == do {
 		r.Unchanged++
-		if v.Rule != rule {
+		if !sameRule {
 			r.OtherRule++
 		}
 	} else {
-		p.change(changeKey{was.Text(), rule, do, v.Rule}, rec, o, v)
+		p.change(changeKey{was, rule, do, v.Rule}, rec, o, v)
 	}
-	if rec.Policy == r.Rules && p.facts.again == nil && (was.Text() != do || v.Rule != rule) {
+	if rec.Policy == r.Rules && p.facts.again == nil && (was != do || !sameRule) {
 		r.Contradictions++
 	}
 }
