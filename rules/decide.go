@@ -71,10 +71,16 @@ func (e *evaluator) course() int {
 		case waits, hinges, breaks:
 			return i
 		case matched:
-			if r.do != None {
-				return i
+			if r.do.final() {
+				e.steps[i] = e.certain(i, e.steps, false)
 			}
-			e.score += r.score
+			switch {
+			case e.steps[i].state == skipped:
+			case r.do != None:
+				return i
+			default:
+				e.score += r.score
+			}
 		}
 	}
 	return len(e.p.rules)
@@ -109,6 +115,8 @@ type evaluator struct {
 	leaves  []status // by leaf
 	steps   []step   // by rule
 	score   float64
+	doubt   *rule  // without an answer, because of which a rule is not final
+	lacking *leaf  // what is waited for to be certain
 	key     []byte // of a trace
 }
 
@@ -133,6 +141,7 @@ func (e *evaluator) release() {
 	clear(e.vm.Stack[:cap(e.vm.Stack)])
 	clear(e.vm.Variables)
 	e.facts, e.shared, e.partial, e.final, e.score, e.env[scoreWord] = nil, nil, nil, false, 0, 0.0
+	e.doubt, e.lacking = nil, nil
 	e.p.pool.Put(e)
 }
 
@@ -157,10 +166,10 @@ func (e *evaluator) walk(r *rule) step {
 	// What could still be true rests on filters without an answer or on leaves that broke.
 	// Were the former plainly unknown, could it still?
 	if r.when.fold(func(n *node) set {
-		if e.leaves[n.number] == deferred {
-			return isUnknown
+		if s := e.leaves[n.number]; s != deferred && s != failed {
+			return s.set()
 		}
-		return e.leaves[n.number].set()
+		return isUnknown
 	})&isTrue == 0 {
 		return step{hinges, Unknown}
 	}
@@ -174,7 +183,7 @@ func (e *evaluator) leaf(n *node) set {
 		st = e.remember(n)
 		e.leaves[n.number] = st
 	}
-	return st.set()
+	return n.leaf.set(st)
 }
 
 // remember is evaluate, for all who share what the leaf reads.
@@ -211,7 +220,9 @@ func (e *evaluator) evaluate(l *leaf) status {
 	case l.fixed == isFalse:
 		return saysFalse
 	}
-	if st := e.readable(&l.program); st != saysTrue {
+	if st := e.readable(&l.program); st == failed && l.unknown > skip && e.awaits(&l.program) {
+		return pending // which filter gave no answer is said only when all of them have ended
+	} else if st != saysTrue {
 		return st
 	}
 	if l.dated {
@@ -232,29 +243,45 @@ func says(b bool) status {
 	return saysFalse
 }
 
-// firstPending finds the first leaf, from the left, whose facts are missing and can matter.
-func (e *evaluator) firstPending(n *node) *leaf {
+// first finds the first leaf, from the left, that is so and can matter when leaves can take
+// the values that of gives.
+func (n *node) first(of func(*node) set, is func(*node) bool) *leaf {
 	if n.op == opLeaf {
-		if e.leaves[n.number] == pending {
+		if is(n) {
 			return n.leaf
 		}
 		return nil
 	}
 	for _, k := range n.kids {
-		s := k.fold(func(n *node) set { return e.leaves[n.number].set() })
-		if s&(s-1) == 0 {
+		if s := k.fold(of); s&(s-1) == 0 {
 			continue // it has one value whatever comes
 		}
-		if l := e.firstPending(k); l != nil {
+		if l := k.first(of, is); l != nil {
 			return l
 		}
 	}
 	return nil
 }
 
+// now gives the values that a leaf can take by what is known.
+func (e *evaluator) now(n *node) set { return n.leaf.set(e.leaves[n.number]) }
+
+func (e *evaluator) isPending(n *node) bool { return e.leaves[n.number] == pending }
+
+// firstPending finds the first leaf whose facts are missing and can matter.
+func (e *evaluator) firstPending(n *node) *leaf { return n.first(e.now, e.isPending) }
+
+// lacked finds the leaf for which r waits; nil when only its texts do.
+func (e *evaluator) lacked(r *rule) *leaf {
+	if e.lacking != nil && !r.shadow {
+		return e.lacking
+	}
+	return e.firstPending(r.when)
+}
+
 // waitingFor names the filters without which r cannot be decided.
 func (e *evaluator) waitingFor(r *rule) []string {
-	l := e.firstPending(r.when)
+	l := e.lacked(r)
 	lists := [2][]int{r.says}
 	if l != nil {
 		lists = [2][]int{l.reads, l.errs}
@@ -296,9 +323,7 @@ func (e *evaluator) say(v *Verdict, r *rule, state walked) {
 	v.Rule, v.Class, v.File, v.Line, v.Place = r.name, r.class, r.file, r.line, r.place
 	switch state {
 	case hinges:
-		v.Do = Defer
-		v.Because = fmt.Sprintf("%s gave no answer", e.deferredFilter(r.when))
-		v.Reply = &mail.Reply{Code: 451, Enhanced: [3]int{4, 3, 0}, Text: "a check of this message gave no answer, please try again later"}
+		e.sayUnknown(v, r)
 	case breaks:
 		v.Do, v.Class = Quarantine, "policy"
 		v.Because = fmt.Sprintf("rule %s could not be evaluated for this message", r.name)

@@ -51,7 +51,7 @@ func TestWaitingNamesOnlyWhatCanMatter(t *testing.T) {
 		{`spf.result == "fail" and clamav.infected`, factMap{"spf": errTest}, nil}, // unknown at best
 		{`clamav.infected and spf.result == "fail"`, factMap{"spf": errTest}, nil},
 		{`spf.result == dmarc.result`, factMap{}, []string{"dmarc", "spf"}},
-		{`spf.error != "" and clamav.error != ""`, factMap{}, []string{"spf"}},
+		{`spf.error == "" and clamav.error == ""`, factMap{}, []string{"spf"}},
 		{`true or clamav.infected`, factMap{}, nil},
 		{`(true ? spf.result : clamav.signature) == "fail"`, factMap{}, []string{"spf", "clamav"}},
 	} {

@@ -136,10 +136,11 @@ type leaf struct {
 	at           spot
 	atom         atom
 	mention      mention
-	probes       []probe   // facts that it compares, and with what
-	off          string    // the filter that is not configured; then nothing is run
-	dated        bool      // it asks whether message.received is in [since, until)
-	since, until time.Time // zero: no limit
+	probes       []probe    // facts that it compares, and with what
+	unknown      unanswered // what its rule makes of a filter without an answer
+	off          string     // the filter that is not configured; then nothing is run
+	dated        bool       // it asks whether message.received is in [since, until)
+	since, until time.Time  // zero: no limit
 }
 
 // A program is an expression with the facts that it reads.

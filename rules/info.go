@@ -17,6 +17,7 @@ type RuleInfo struct {
 	Effects []string    `json:"effects,omitempty"` // their names
 	Because string      `json:"because,omitempty"` // as written
 	Reply   string      `json:"reply,omitempty"`   // as written
+	Unknown string      `json:"unknown,omitempty"` // what it makes of a filter without an answer; "": as the filter says
 	Shadow  bool        `json:"shadow,omitempty"`
 	Gather  bool        `json:"gather,omitempty"` // what this shadow rule needs is found out for it
 	From    time.Time   `json:"from,omitzero"`
@@ -27,7 +28,7 @@ type RuleInfo struct {
 
 func (c *compiler) describe(t *ruleText, r *rule) RuleInfo {
 	info := RuleInfo{Name: r.name, File: r.file, Line: r.line, When: t.when.value, Class: r.class, Do: r.do, Score: r.score,
-		Because: t.because.value, Reply: t.reply.value, Shadow: r.shadow, Gather: r.gather, From: t.from, Until: t.until}
+		Because: t.because.value, Reply: t.reply.value, Unknown: t.unknown.String(), Shadow: r.shadow, Gather: r.gather, From: t.from, Until: t.until}
 	for _, e := range t.effects {
 		info.Effects = append(info.Effects, e.name.value)
 	}

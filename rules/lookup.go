@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"reflect"
+	"slices"
 )
 
 // readable is saysTrue when all that a program reads is there, else why not. A failure
@@ -30,6 +31,11 @@ func (e *evaluator) readable(p *program) status {
 		return pending
 	}
 	return st
+}
+
+// awaits reports whether facts that p reads are still to come.
+func (e *evaluator) awaits(p *program) bool {
+	return slices.ContainsFunc(p.reads, func(i int) bool { return !e.look(i).there })
 }
 
 // look asks for a filter's facts, once a Decide.

@@ -8,9 +8,10 @@ import (
 
 // A mention is what a leaf speaks of, for the linter.
 type mention struct {
-	facts []string // spf.result, content.from; .domain of an element
-	texts []string // written in the rule
-	calls []string // functions
+	facts  []string // spf.result, content.from; .domain of an element
+	texts  []string // written in the rule
+	calls  []string // functions
+	breaks bool     // it can fail while it runs: a list may be too short
 }
 
 func (m *mention) of(c *compiler, n ast.Node) {
@@ -21,6 +22,7 @@ func (m *mention) of(c *compiler, n ast.Node) {
 	case *ast.MemberNode:
 		name, ok := n.Property.(*ast.StringNode)
 		if !ok {
+			m.breaks = true
 			break
 		}
 		id, isName := n.Node.(*ast.IdentifierNode)
@@ -33,6 +35,12 @@ func (m *mention) of(c *compiler, n ast.Node) {
 		m.facts = append(m.facts, "."+name.Value)
 		m.of(c, n.Node)
 		return
+	case *ast.SliceNode:
+		m.breaks = true
+	case *ast.BinaryNode:
+		m.breaks = m.breaks || n.Operator == "%"
+	case *ast.BuiltinNode:
+		m.breaks = m.breaks || n.Name == "int" || n.Name == "float" || n.Name == "max" || n.Name == "min"
 	case *ast.CallNode:
 		m.calls = append(m.calls, n.Callee.String())
 	}

@@ -28,7 +28,7 @@ func (e *evaluator) replay() (v Verdict, missing []string) {
 
 // missing names what r waits for.
 func (e *evaluator) missing(r *rule) (out []string) {
-	l := e.firstPending(r.when)
+	l := e.lacked(r)
 	for _, name := range e.waitingFor(r) {
 		i, _ := e.p.index(name)
 		if !e.look(i).there {

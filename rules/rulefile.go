@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ type ruleText struct {
 	effects        []callText
 	score          float64
 	shadow, gather bool
+	unknown        unanswered
 	from, until    time.Time
 }
 
@@ -45,7 +47,7 @@ func (r *reader) rule(n ast.Node) ruleText {
 	out.shadow, out.gather = r.shadow, r.gather
 	had, before := make(map[string]bool), len(*r.errs)
 	for _, f := range r.fields(n, "a rule", "name", "when", "class", "do", "because", "reply", "effects",
-		"score", "shadow", "gather", "from", "until") {
+		"score", "unknown", "shadow", "gather", "from", "until") {
 		had[f.key] = true
 		if f.key == "effects" {
 			out.effects = r.effectList(f.node)
@@ -124,6 +126,11 @@ func (r *reader) setRule(out *ruleText, key string, s scalar) {
 		}
 	case "gather":
 		out.gather = r.flag(key, s)
+	case "unknown":
+		i := slices.Index(unknownWords, s.value)
+		if out.unknown = unanswered(i + 1); i < 0 {
+			r.add(s.fault(0, fmt.Sprintf("unknown cannot be %q", s.value), orAll(s.value, unknownWords)))
+		}
 	case "from":
 		out.from = r.date(s)
 	case "until":

@@ -70,6 +70,8 @@ type rule struct {
 	at      spot   // of its name
 	does    string // its effects as written
 	doubts  []doubt
+	unknown unanswered
+	fragile bool  // its condition can fail while it runs
 	says    []int // filters whose facts its texts show; they are waited for when it matches
 }
 
@@ -103,6 +105,7 @@ func Compile(files []Source, o Options) (*Policy, error) {
 		p.shadows = p.shadows || texts[i].shadow
 	}
 	c.checkTests(tests, texts)
+	c.refuseGuesses(p.rules)
 	if len(c.errs) > 0 {
 		slices.SortStableFunc(c.errs, func(a, b *Error) int {
 			return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
@@ -172,7 +175,7 @@ func (c *compiler) receivedAt() []int {
 // rule compiles one rule. What it returns is of no use when there were mistakes.
 func (c *compiler) rule(t *ruleText) *rule {
 	r := &rule{name: t.name, class: t.class, do: t.do, score: t.score, shadow: t.shadow, gather: t.gather,
-		file: t.at.file.name, line: t.at.places[0].line, at: t.at.spot(0)}
+		file: t.at.file.name, line: t.at.places[0].line, at: t.at.spot(0), unknown: t.unknown}
 	c.doubted = nil
 	r.place = fmt.Sprintf("%s:%d", path.Base(filepath.ToSlash(r.file)), r.line)
 	if !t.when.empty() {
@@ -201,6 +204,12 @@ func (c *compiler) rule(t *ruleText) *rule {
 		r.effects = append(r.effects, call)
 	}
 	r.says, r.doubts = r.shows(), c.doubted
+	if r.when != nil {
+		r.when.leaves(func(n *node) {
+			n.leaf.unknown = t.unknown
+			r.fragile = r.fragile || n.leaf.mention.breaks
+		})
+	}
 	r.info = c.describe(t, r)
 	return r
 }

@@ -21,12 +21,12 @@ func TestUnknownIsNotFalse(t *testing.T) {
 		{`spf.result != "pass"`, factMap{"spf": errTest}, Deliver, "spf failed"},
 		{`spf.result != "pass"`, factMap{"spf": timeout}, Deliver, "spf timed out"},
 		{`not (spf.result == "pass")`, factMap{"spf": errTest}, Deliver, "spf failed"},
-		{`spf.error != ""`, factMap{"spf": errTest}, Discard, ""},
-		{`spf.error contains "broke"`, factMap{"spf": errTest}, Discard, ""},
+		{`spf.error != ""`, factMap{"spf": errTest}, Quarantine, ""},
+		{`spf.error contains "broke"`, factMap{"spf": errTest}, Quarantine, ""},
 		{`spf.error + spf.result != ""`, factMap{"spf": errTest}, Deliver, "spf failed"},
 		{`clamav.infected`, factMap{"clamav": errTest}, Defer, "clamav failed"},
-		{`clamav.error != ""`, factMap{"clamav": errTest}, Discard, ""},
-		{`content.gtube or clamav.infected`, factMap{"clamav": errTest, "content": contentFacts{Gtube: true}}, Discard, ""},
+		{`clamav.error != ""`, factMap{"clamav": errTest}, Quarantine, ""},
+		{`content.gtube or clamav.infected`, factMap{"clamav": errTest, "content": contentFacts{Gtube: true}}, Quarantine, ""},
 		{`clamav.infected and content.gtube`, factMap{"clamav": errTest}, Deliver, ""},
 		{`clamav.infected and spf.result == "x"`, factMap{"clamav": errTest, "spf": errTest}, Deliver, "clamav failed, spf failed"},
 		{`clamav.infected or spf.result == "x"`, factMap{"clamav": errTest, "spf": errTest}, Defer, "clamav failed, spf failed"},
@@ -36,12 +36,12 @@ func TestUnknownIsNotFalse(t *testing.T) {
 		{`content.from[0].domain == "x"`, factMap{}, Quarantine, "content.from[0].domain == \"x\" could not be evaluated"},
 		{`len(content.from) > 0 and content.from[0].domain == "x"`, factMap{}, Deliver, ""},
 		{`content.from[0].domain == "x" and false`, factMap{}, Deliver, ""},
-		{`content.from[0].domain == "x" or true`, factMap{}, Discard, ""},
+		{`content.from[0].domain == "x" or true`, factMap{}, Quarantine, ""},
 		{`content.from[0].domain == "x" and spf.result == ""`, factMap{"spf": errTest}, Deliver, "could not be evaluated, spf failed"},
 		{`content.from[0].domain == "x" or clamav.infected`, factMap{"clamav": errTest}, Quarantine, "could not be evaluated, clamav failed"},
 		{`content.from[0].domain == "x" and clamav.infected`, factMap{"clamav": errTest}, Defer, "could not be evaluated, clamav failed"},
 	} {
-		p := compile(t, rulesOf("name: a\n    when: '"+c.when+"'\n    do: discard\n    class: spam"), func(o *Options) { o.Off = []string{"dkim"} })
+		p := compile(t, rulesOf("name: a\n    when: '"+c.when+"'\n    do: quarantine\n    class: spam"), func(o *Options) { o.Off = []string{"dkim"} })
 		v := decide(t, p, c.facts.all())
 		if v.Do != c.do || !strings.HasSuffix(v.Steps[0].Why, c.why) || (c.why == "") != (v.Steps[0].Why == "") {
 			t.Errorf("%s with %v: %v, why %q; want %v, %q", c.when, c.facts, v.Do, v.Steps[0].Why, c.do, c.why)
@@ -52,7 +52,7 @@ func TestUnknownIsNotFalse(t *testing.T) {
 				t.Errorf("%s: %+v", c.when, v)
 			}
 		case Quarantine:
-			if v.Class != "policy" || v.Rule != "a" || !strings.Contains(v.Because, "rule a ") {
+			if (v.Class == "policy") != strings.Contains(c.why, "could not be evaluated") || v.Rule != "a" || !strings.Contains(v.Because, "rule a ") {
 				t.Errorf("%s: %+v", c.when, v)
 			}
 		}
@@ -78,9 +78,9 @@ func TestTrace(t *testing.T) {
 	v := decide(t, p, factMap{}.all())
 	got := fmt.Sprint(v.Steps)
 	want := fmt.Sprint([]Step{
-		{Rule: "a", Leaves: []Leaf{{`spf.result == "pass"`, False}}},
-		{Rule: "b", Result: True, Matched: true, Score: 1.5, Leaves: []Leaf{{`spf.result == "fail"`, False}}},
-		{Rule: "c", Result: True, Matched: true, Do: Discard, Leaves: []Leaf{{`score > 1`, True}}}})
+		{Rule: "a", Leaves: []Leaf{{`spf.result == "pass"`, False, ""}, {`dkim.result == "pass"`, Unknown, NotNeeded}}},
+		{Rule: "b", Result: True, Matched: true, Score: 1.5, Leaves: []Leaf{{`spf.result == "fail"`, False, ""}}},
+		{Rule: "c", Result: True, Matched: true, Do: Discard, Leaves: []Leaf{{`score > 1`, True, ""}}}})
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -30,22 +30,29 @@ func (e *evaluator) wants(n int) (out []string) {
 // alternate walks the rules again with the shadow rules live; v is the verdict without them, n
 // how many rules were looked at for it. It gives nil when nothing would be different.
 func (e *evaluator) alternate(n int, v *Verdict) *Alternate {
-	spoke := false
+	var spoke *rule
 	for i, r := range e.p.rules[:n] {
-		spoke = spoke || r.shadow && e.speaks(i)
+		if spoke == nil && r.shadow && (e.speaks(i) || v.Do.final() && e.hangs(r)) {
+			spoke = r
+		}
 	}
-	if !spoke {
+	if spoke == nil {
 		return nil
 	}
 	live := e.score
 	defer func() { e.score = live }()
 	e.score = 0
+	e.doubt = nil
+	steps := slices.Clone(e.steps)
 	a := Alternate{Do: Deliver, Because: noObjection}
 	var scorer, adder string // the shadow rules that came last with a score, and with an effect
 	for i, r := range e.p.rules {
 		s := e.steps[i]
-		if i >= n || scorer != "" { // not looked at before, or perhaps asking for the score
+		if i >= n || scorer != "" || s.state == hinges { // not looked at before, or asking for what is different now
 			s = e.again(r)
+		}
+		if steps[i] = s; s.state == matched && r.do.final() {
+			s = e.certain(i, steps, true)
 		}
 		if s.state == waits && !r.shadow {
 			return nil // nobody knows
@@ -77,6 +84,11 @@ func (e *evaluator) alternate(n int, v *Verdict) *Alternate {
 	case a.Do != v.Do:
 		if a.Rule == "" {
 			a.Rule = scorer
+		}
+		if a.Rule == "" && e.doubt != nil { // nothing is refused for good behind it
+			if a.Rule = spoke.name; e.doubt.shadow {
+				a.Rule = e.doubt.name
+			}
 		}
 	case a.Do == Deliver && adder != "":
 		a.Rule = adder

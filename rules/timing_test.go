@@ -34,17 +34,26 @@ func randomRules(r *rand.Rand) string {
 	var b strings.Builder
 	b.WriteString("rules:\n")
 	for i := range 1 + r.IntN(8) {
-		fmt.Fprintf(&b, "  - name: r%d\n    when: '%s'\n", i, randomCondition(r, 3))
-		switch r.IntN(6) {
-		case 0:
-			b.WriteString("    score: 1.25\n")
-		case 1:
+		when := randomCondition(r, 3)
+		fmt.Fprintf(&b, "  - name: r%d\n    when: '%s'\n", i, when)
+		guess := strings.Contains(when, ".error") // such rules may not refuse, and not score for one that does
+		switch k := r.IntN(6); {
+		case k == 0 && !guess:
+			fmt.Fprintf(&b, "    score: %v\n", []float64{1.25, 2.5, -1.25}[r.IntN(3)])
+		case k <= 1:
 			b.WriteString("    effects: [add_header(\"X\", \"{{spf.result}} {{score}}\")]\n")
 		default:
-			fmt.Fprintf(&b, "    do: %s\n", dispositions[1+r.IntN(5)])
+			do := Deliver + Disposition(r.IntN(5))
+			if guess && do.final() {
+				do = Quarantine
+			}
+			fmt.Fprintf(&b, "    do: %s\n", do)
 		}
 		if r.IntN(2) == 0 {
 			b.WriteString("    because: '{{dkim.result}} of {{content.subject}} {{content.from[0].name}}'\n")
+		}
+		if r.IntN(4) == 0 {
+			fmt.Fprintf(&b, "    unknown: %s\n", unknownWords[r.IntN(3)])
 		}
 		if r.IntN(4) == 0 {
 			b.WriteString("    shadow: true\n")

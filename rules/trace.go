@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -59,6 +61,9 @@ func (e *evaluator) plain(n int) bool {
 		e.key = append(e.key, byte(s))
 	}
 	for _, s := range e.steps[:n] {
+		if s.state == hinges {
+			return false
+		}
 		e.key = append(e.key, byte(s.state)<<4|byte(s.truth))
 	}
 	return true
@@ -76,10 +81,8 @@ func (e *evaluator) newTrace(n int) *trace {
 
 func (e *evaluator) walked(n int) []Step {
 	total := 0
-	for _, s := range e.leaves {
-		if s != notNeeded {
-			total++
-		}
+	for _, r := range e.p.rules[:n] {
+		r.when.leaves(func(*node) { total++ })
 	}
 	steps, leaves := make([]Step, n), make([]Leaf, 0, total)
 	for i, r := range e.p.rules[:n] {
@@ -89,13 +92,19 @@ func (e *evaluator) walked(n int) []Step {
 			steps[i].Do, steps[i].Score = r.do, r.score
 		}
 		if st.truth == Unknown {
-			steps[i].Why = e.why(r.when)
+			steps[i].Why = e.why(r)
 		}
 		first := len(leaves)
 		r.when.leaves(func(n *node) {
-			if s := e.leaves[n.number]; s != notNeeded {
-				leaves = append(leaves, Leaf{Text: n.leaf.text, Result: s.truth()})
+			s := e.leaves[n.number]
+			l := Leaf{Text: n.leaf.text, Result: s.truth()}
+			switch {
+			case s == notNeeded || s == pending && st.truth != Unknown:
+				l.Why = NotNeeded
+			case l.Result == Unknown:
+				l.Why = strings.Join(e.unknowns(nil, n), ", ")
 			}
+			leaves = append(leaves, l)
 		})
 		steps[i].Leaves = leaves[first:len(leaves):len(leaves)]
 	}
@@ -103,52 +112,50 @@ func (e *evaluator) walked(n int) []Step {
 }
 
 // why says which facts an unknown rests on.
-func (e *evaluator) why(n *node) string {
+func (e *evaluator) why(r *rule) string {
 	var out []string
-	add := func(s string) {
-		for _, o := range out {
-			if o == s {
-				return
-			}
-		}
-		out = append(out, s)
+	r.when.leaves(func(n *node) { out = e.unknowns(out, n) })
+	if len(out) == 0 && e.doubt != nil {
+		var silent []string
+		e.doubt.when.leaves(func(n *node) { silent = e.unanswered(silent, n.leaf) })
+		out = append(out, fmt.Sprintf("rule %s could decide otherwise: %s", e.doubt.name, strings.Join(silent, ", ")))
 	}
-	n.leaves(func(n *node) {
-		switch e.leaves[n.number] {
-		case off:
-			add(n.leaf.off + " is off")
-		case broken:
-			add(n.leaf.text + " could not be evaluated")
-		case failed, deferred, pending:
-			for _, list := range [2][]int{n.leaf.reads, n.leaf.errs} {
-				for _, i := range list {
-					switch k := e.look(i); {
-					case !k.there:
-						add(e.p.names[i] + " was not gathered")
-					case errors.Is(k.err, context.DeadlineExceeded):
-						add(e.p.names[i] + " timed out")
-					case k.err != nil:
-						add(e.p.names[i] + " failed")
-					}
-				}
-			}
-		}
-	})
 	return strings.Join(out, ", ")
 }
 
-// deferredFilter names the filter whose silence has a rule put off.
-func (e *evaluator) deferredFilter(n *node) (name string) {
-	n.leaves(func(n *node) {
-		if name != "" || e.leaves[n.number] != deferred {
-			return
-		}
-		for _, i := range n.leaf.reads {
-			if e.look(i).err != nil && e.p.defers[i] {
-				name = e.p.names[i]
-				return
+// unknowns adds to out why a leaf is unknown.
+func (e *evaluator) unknowns(out []string, n *node) []string {
+	switch e.leaves[n.number] {
+	case off:
+		return addNew(out, n.leaf.off+" is off")
+	case broken:
+		return addNew(out, n.leaf.text+" could not be evaluated")
+	case failed, deferred, pending:
+		return e.unanswered(out, n.leaf)
+	}
+	return out
+}
+
+// unanswered adds to out which filters gave a leaf no answer, and how.
+func (e *evaluator) unanswered(out []string, l *leaf) []string {
+	for _, list := range [2][]int{l.reads, l.errs} {
+		for _, i := range list {
+			switch k := e.look(i); {
+			case !k.there:
+				out = addNew(out, e.p.names[i]+" was not gathered")
+			case errors.Is(k.err, context.DeadlineExceeded):
+				out = addNew(out, e.p.names[i]+" timed out")
+			case k.err != nil:
+				out = addNew(out, e.p.names[i]+" failed")
 			}
 		}
-	})
-	return name
+	}
+	return out
+}
+
+func addNew(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
 }

@@ -126,11 +126,15 @@ type Step struct {
 	Do      Disposition `json:"do,omitempty"`     // what it says when it matched
 	Score   float64     `json:"score,omitempty"`  // what it added
 	Why     string      `json:"why,omitempty"`    // of an unknown: which fact, and whether it failed, timed out or is off
-	Leaves  []Leaf      `json:"leaves,omitempty"` // the sub-expressions that were evaluated
+	Leaves  []Leaf      `json:"leaves,omitempty"` // the sub-expressions
 }
 
 // A Leaf is one sub-expression between and, or, not, with its value.
 type Leaf struct {
 	Text   string `json:"text"`
 	Result Truth  `json:"result"`
+	Why    string `json:"why,omitempty"` // of an unknown: not needed, or that a filter failed, timed out, is off, was not gathered
 }
+
+// NotNeeded is why a sub-expression is unknown without which the rule was decided.
+const NotNeeded = "not needed"

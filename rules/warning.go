@@ -3,7 +3,7 @@ package rules
 import "fmt"
 
 // A Warning is something in rules that loads, but is hardly meant. Codes: unknown-value,
-// never-matches, never-reached, repeats, contradicts, filter-off, no-effect, from-alone,
+// never-matches, never-reached, repeats, contradicts, filter-off, from-alone,
 // from-without-proof, whole-provider.
 type Warning struct {
 	Rule    string `json:"rule"`
