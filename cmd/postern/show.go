@@ -93,7 +93,14 @@ func printSteps(w io.Writer, indent string, steps []rules.Step) {
 		line := fmt.Sprintf("%s%-*s  %-7s  %s", indent, width, s.Rule, said, strings.Join(notes, "; "))
 		fmt.Fprintln(w, strings.TrimRight(clip(line, wide), " "))
 		for _, l := range leaves {
-			fmt.Fprintln(w, clip(fmt.Sprintf("%s  %-7s  %s", indent, l.Result, l.Text), wide))
+			said := l.Result.String()
+			if l.Why == rules.NotNeeded {
+				said = "-"
+			}
+			if l.Why != "" {
+				said += " (" + l.Why + ")"
+			}
+			fmt.Fprintln(w, clip(fmt.Sprintf("%s  %-7s  %s", indent, said, l.Text), wide))
 		}
 	}
 }
