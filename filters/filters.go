@@ -30,9 +30,15 @@ type Filter struct {
 	Inline  bool          // pure, waits for nothing but the end of the upload: runs in Start itself when that is there
 	Quick   bool          // needs not wait when the answers that it needs are remembered: Start tries that first, see instant
 	Said    bool          // only repeats what was said: costs nothing, and Retell gives it again from the envelope
+	Later   bool          // of mail.Recipient: may answer ErrLater, and is asked again with the data when a decision names it
 	Relayed bool          // judges the client's address: behind a trusted relay it runs at mail.Data, on the address that the relay recorded
 	Timeout time.Duration // for Data filters it counts from the end of the upload; 0 means none (pure computation)
 	Gather  func(ctx context.Context, in *Input) (facts any, err error)
+
+	// Varies, of mail.Recipient: whether the recipients of a message that begins now may have
+	// different facts; nil: they may. When they may not, the filter runs once a message, with
+	// no Recipient.
+	Varies func() bool
 }
 
 // Config is what the filters need to know.
@@ -42,6 +48,7 @@ type Config struct {
 	DKIM     DKIMConfig
 	DMARC    DMARCConfig
 	ClamAV   ClamAVConfig // without addresses clamav is off
+	Lists    Lists        // nil: there are none
 	ClamFail Fail         // what no answer of clamd means; Defer unless configured otherwise
 }
 
@@ -53,6 +60,7 @@ func New(c Config) []Filter {
 		dkim(c.DKIM, c.Resolver),
 		dmarc(c.DMARC, c.Resolver),
 		content(),
+		lists(c.Lists, c.SPF.Trusted),
 	}
 	if len(c.ClamAV.Addresses) > 0 {
 		av := clamav(c.ClamAV)

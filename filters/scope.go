@@ -151,12 +151,15 @@ func (r *run) gather(ctx context.Context, in *Input) (facts any, err error) {
 // settle ends a run.
 func (s *Scope) settle(r *run, began time.Time, facts any, err error) {
 	defer s.wg.Done()
-	if err != nil {
+	later := r.filter.Later && err == ErrLater
+	if err != nil && !later {
 		facts = withError(r.filter.Facts, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r.began, r.took = began, time.Since(began)
+	if r.began, r.took = began, time.Since(began); later {
+		s.runs = slices.DeleteFunc(s.runs, func(other *run) bool { return other == r }) // as if it had not been started
+	}
 	r.facts, r.err = facts, err
 	r.over.Store(true)
 	if r.done != nil {

@@ -13,7 +13,7 @@ import (
 // yet. A fact that was not started is worth no wait; a lazy filter is started when the walk
 // cannot go on without it.
 func (t *transaction) decide(ctx context.Context, r *recipient, now mail.Stage) error {
-	if !t.policy.perRecipient && t.general != nil {
+	if !t.each && t.general != nil {
 		r.verdict, r.decided = *t.general, true
 	}
 	for walks := 0; !r.decided; walks++ {
@@ -23,7 +23,7 @@ func (t *transaction) decide(ctx context.Context, r *recipient, now mail.Stage) 
 				return context.Cause(t.ctx) // filters were stopped: what they left is no ground for a verdict
 			}
 			r.verdict, r.decided = v, true
-			if !t.policy.perRecipient {
+			if !t.each {
 				t.general = &r.verdict
 			}
 			return nil

@@ -32,6 +32,7 @@ type Policy struct {
 	stamped      []string        // filters with results for Authentication-Results
 	perRecipient bool            // a rule looks at the recipient: one verdict each
 	gathered     map[string]bool // what is found out for shadow rules that ask for it
+	varies       []func() bool   // of filters that may: see Filter.Varies
 
 	direct, relayed schedule // behind a trusted relay some filters run later
 }
@@ -76,7 +77,11 @@ func NewPolicy(r decider, fs []filters.Filter) (*Policy, error) {
 		p.gathered[name] = !p.off[name]
 	}
 	for _, name := range order {
-		p.perRecipient = p.perRecipient || p.filters[name].Stage == mail.Recipient
+		if f := p.filters[name]; f.Stage == mail.Recipient && f.Varies == nil {
+			p.perRecipient = true
+		} else if f.Stage == mail.Recipient {
+			p.varies = append(p.varies, f.Varies)
+		}
 	}
 	for _, f := range fs {
 		if _, ok := f.Facts.(authenticator); ok {
@@ -101,6 +106,12 @@ func (p *Policy) Version() string { return p.version }
 
 // Filters lists the names of the filters that this policy runs.
 func (p *Policy) Filters() []string { return slices.Clone(p.names) }
+
+// eachRecipient reports whether the recipients of a message that begins now may have different
+// facts, and so verdicts.
+func (p *Policy) eachRecipient() bool {
+	return p.perRecipient || slices.ContainsFunc(p.varies, func(now func() bool) bool { return now() })
+}
 
 // add takes a filter and all that it reads into the policy; path is how we came here.
 func (p *Policy) add(name string, all map[string]filters.Filter, path []string, order *[]string) error {
@@ -136,6 +147,12 @@ func (p *Policy) plan(order []string, relayed bool) error {
 	for _, name := range order {
 		f := p.filters[name]
 		stage := f.Stage
+		if f.Later { // with what it reads there, or as far as it gets without
+			s.eager[stage] = append(s.eager[stage], f)
+			s.lazy[mail.Data] = append(s.lazy[mail.Data], f)
+			stages[name] = mail.Data
+			continue
+		}
 		if relayed && f.Relayed {
 			stage = mail.Data
 		}

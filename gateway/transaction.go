@@ -33,6 +33,7 @@ type transaction struct {
 	began  time.Time
 	scope  *filters.Scope
 
+	each    bool         // recipients may have facts, and so verdicts, of their own
 	rcpts   []*recipient // each RCPT that was answered, once
 	byAddr  map[mail.Address]*recipient
 	general *rules.Verdict // for all, when no rule looks at the recipient
@@ -67,7 +68,7 @@ const (
 
 func newTransaction(c *conversation, from mail.Address, o mail.Options) *transaction {
 	g := c.g
-	t := &transaction{g: g, c: c, policy: c.policy, plan: c.plan, began: time.Now(), scope: filters.NewScope(c.scope)}
+	t := &transaction{g: g, c: c, policy: c.policy, plan: c.plan, each: c.policy.eachRecipient(), began: time.Now(), scope: filters.NewScope(c.scope)}
 	t.ctx, t.cancel = context.WithCancelCause(c.ctx)
 	t.work, t.stop = context.WithCancelCause(t.ctx)
 	now := g.now()
@@ -79,7 +80,7 @@ func newTransaction(c *conversation, from mail.Address, o mail.Options) *transac
 // input is what filters may look at now.
 func (t *transaction) input(r *recipient) filters.Input {
 	in := filters.Input{Envelope: t.env, Body: t.body}
-	if r != nil {
+	if r != nil && t.each {
 		in.Recipient = r.to.Address
 	}
 	return in
@@ -107,8 +108,10 @@ func (t *transaction) rcpt(to mail.RcptTo) (reply *mail.Reply) {
 	if reply := t.g.serves(to); reply != nil {
 		return reply
 	}
-	if t.policy.perRecipient {
+	if t.each {
 		r.scope = filters.NewScope(t.scope)
+	}
+	if len(t.plan.eager[mail.Recipient]) > 0 {
 		r.scope.Start(t.work, t.plan.eager[mail.Recipient], t.input(r))
 	}
 	if reply := t.foresee(r); reply != nil {

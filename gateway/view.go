@@ -21,7 +21,9 @@ func (t *transaction) view(r *recipient) view { return view{t, r.scope} }
 
 func (v view) Memory() *rules.Memory { return &v.t.memory }
 
-func (v view) Own(name string) bool { return v.t.policy.filters[name].Stage == mail.Recipient }
+func (v view) Own(name string) bool {
+	return v.t.each && v.t.policy.filters[name].Stage == mail.Recipient
+}
 
 // Partial: before the message is there, some of its facts are.
 func (v view) Partial() bool { return v.t.body == nil }
@@ -59,7 +61,7 @@ func (t *transaction) shadows(ctx context.Context, r *recipient) {
 	ctx, cancel := context.WithTimeout(ctx, gatherWait)
 	defer cancel()
 	for walks := 0; len(r.verdict.Wants) > 0 && walks < maxWalks; walks++ {
-		if first := t.general; !t.policy.perRecipient && first != nil && first != &r.verdict {
+		if first := t.general; !t.each && first != nil && first != &r.verdict {
 			r.verdict = *first
 			return
 		}

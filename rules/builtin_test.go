@@ -70,18 +70,63 @@ func TestBuiltinPolicy(t *testing.T) {
 		{"encrypted", with(clean(), "clamav", clamavFacts{Infected: true, Heuristic: "encrypted"}), Quarantine, "encrypted", "policy", ""},
 		{"too big", with(clean(), "clamav", clamavFacts{Infected: true, Heuristic: "limits", TooBig: true}), Quarantine, "too-big-to-scan", "policy", ""},
 		{"clamav failed", with(clean(), "clamav", errTest), Defer, "scan-limits", "policy", "clamav gave no answer"},
+		{"denied", with(clean(), "lists", listsFacts{Denied: true, Entry: "x.example", Note: "sent us spam"}), Reject, "denied", "policy", "x.example is on the deny list: sent us spam"},
+		{"denied, no note", with(clean(), "lists", listsFacts{Denied: true, Entry: "x.example"}), Reject, "denied", "policy", "x.example is on the deny list"},
+		{"allowed", with(clean(), "lists", listsFacts{Allowed: true, Entry: "x.example", Note: "partner"}), Deliver, "allowed", "", "x.example is on the allow list: partner; nothing dangerous"},
 		{"own domain", with(clean(), "dmarc", resultFacts{Result: "none", Domain: "example.org"}), Deliver, "", "", ""},
 	} {
 		v := decide(t, p, c.facts)
 		if v.Do != c.do || v.Rule != c.rule || v.Class != c.class || !strings.Contains(v.Because, c.says) {
 			t.Errorf("%s: %v %q %q %q", c.what, v.Do, v.Rule, v.Class, v.Because)
 		}
-		if shadow := v.Steps[min(len(v.Steps)-1, 8)]; c.what == "own domain" && !(shadow.Rule == "own-domain" && shadow.Matched && shadow.Shadow) {
+		if shadow := v.Steps[min(len(v.Steps)-1, 9)]; c.what == "own domain" && !(shadow.Rule == "own-domain" && shadow.Matched && shadow.Shadow) {
 			t.Errorf("the shadow rule says %+v", shadow)
 		}
 		if v.Reply != nil && v.Reply.Code/100 != map[Disposition]int{Reject: 5, Defer: 4}[v.Do] {
 			t.Errorf("%s: %v is answered %v", c.what, v.Do, v.Reply)
 		}
+	}
+}
+
+// An allow entry spares the rules about spam and policy, and a policy of quarantine where it is
+// proven who sent it; it never spares what is dangerous, refused by DMARC, or was not scanned.
+func TestBuiltinAllowedSpares(t *testing.T) {
+	p := builtinPolicy(t)
+	fail := func(policy string) resultFacts {
+		return resultFacts{Result: "fail", Policy: policy, Domain: "x.example"}
+	}
+	for _, c := range []struct {
+		what   string
+		filter string
+		facts  any
+		proven bool
+		rule   string
+	}{
+		{"spam", "content", contentFacts{Gtube: true}, false, "allowed"},
+		{"encrypted", "clamav", clamavFacts{Infected: true, Heuristic: "encrypted"}, false, "allowed"},
+		{"too big", "clamav", clamavFacts{Infected: true, Heuristic: "limits", TooBig: true}, false, "allowed"},
+		{"quarantine by DMARC, proven", "dmarc", fail("quarantine"), true, "allowed"},
+		{"quarantine by DMARC, From alone", "dmarc", fail("quarantine"), false, "dmarc-quarantine"},
+		{"reject by DMARC", "dmarc", fail("reject"), true, "dmarc-reject"},
+		{"malformed", "content", contentFacts{Malformed: true}, true, "malformed"},
+		{"attachment", "content", contentFacts{Attachments: []attachment{{Names: []string{"a.exe"}}}}, true, "dangerous-attachment"},
+		{"virus", "clamav", clamavFacts{Infected: true, Signature: "Eicar"}, true, "virus"},
+		{"the scanner gave up", "clamav", clamavFacts{Infected: true, Heuristic: "limits"}, true, "scan-limits"},
+		{"the scanner is dead", "clamav", errTest, true, "scan-limits"},
+	} {
+		m := with(clean(), "lists", listsFacts{Allowed: true, Proven: c.proven, Entry: "x.example"})
+		if v := decide(t, p, with(m, c.filter, c.facts)); v.Rule != c.rule {
+			t.Errorf("%s: %s", c.what, v.Rule)
+		}
+	}
+	allowed := with(clean(), "lists", listsFacts{Allowed: true, Entry: "x.example"})
+	off := builtinPolicy(t, func(o *Options) { o.Off = []string{"clamav"} })
+	if v := decide(t, off, allowed); v.Rule != "allowed" {
+		t.Errorf("without a scanner: %+v", v)
+	}
+	soft := builtinPolicy(t, func(o *Options) { o.Defer = nil }) // clamav.on_failure: quarantine has a rule behind all others
+	if v := decide(t, soft, with(allowed, "clamav", errTest)); v.Rule == "allowed" {
+		t.Errorf("what was not scanned is let through: %+v", v)
 	}
 }
 

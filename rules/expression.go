@@ -259,13 +259,12 @@ func (c *compiler) newLeaf(l leaf) *node {
 	return &node{op: opLeaf, leaf: &l, number: c.leaves - 1}
 }
 
-// offName names a filter that p reads and that is not configured.
+// offName names a filter that p reads and that is not configured. Its error alone can be read:
+// it is empty, for what was never tried has not failed.
 func (c *compiler) offName(p program) string {
-	for _, list := range [2][]int{p.reads, p.errs} {
-		for _, i := range list {
-			if slices.Contains(c.o.Off, c.names[i]) {
-				return c.names[i]
-			}
+	for _, i := range p.reads {
+		if slices.Contains(c.o.Off, c.names[i]) {
+			return c.names[i]
 		}
 	}
 	return ""

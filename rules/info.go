@@ -44,6 +44,9 @@ func (c *compiler) describe(t *ruleText, r *rule) RuleInfo {
 	slices.Sort(needs)
 	info.Needs = []string{}
 	for _, i := range slices.Compact(needs) {
+		if slices.Contains(c.o.Off, c.names[i]) {
+			continue
+		}
 		info.Needs = append(info.Needs, c.names[i])
 	}
 	return info

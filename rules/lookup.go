@@ -45,6 +45,11 @@ func (e *evaluator) look(i int) *known {
 		return k
 	}
 	k.asked = true
+	if e.p.offs[i] {
+		k.there, k.value = true, e.p.zero[i]
+		e.env[e.p.names[i]] = k.value
+		return k
+	}
 	k.value, k.err, k.there = e.facts.Lookup(e.p.names[i])
 	if !k.there {
 		return k

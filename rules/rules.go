@@ -40,6 +40,7 @@ type Policy struct {
 	tests    []Test
 	names    []string // of filters
 	zero     []any    // zero facts of each
+	offs     []bool   // of each: not configured
 	defers   []bool   // of each: no answer means later
 	received []int    // index of message.received in its struct
 	leaves   int
@@ -95,8 +96,9 @@ func Compile(files []Source, o Options) (*Policy, error) {
 	c.setup()
 	fmt.Fprintf(c.hash, "%s off %q defer %q\n", engine, o.Off, o.Defer)
 	texts, tests := c.read(files)
-	p := &Policy{names: c.names, words: o.Vocabulary, defers: make([]bool, len(c.names)), zero: make([]any, len(c.names))}
+	p := &Policy{names: c.names, words: o.Vocabulary, offs: make([]bool, len(c.names)), defers: make([]bool, len(c.names)), zero: make([]any, len(c.names))}
 	for i, name := range c.names {
+		p.offs[i] = slices.Contains(o.Off, name)
 		p.defers[i], p.zero[i] = slices.Contains(o.Defer, name), o.Vocabulary[name]
 	}
 	p.received = c.receivedAt()

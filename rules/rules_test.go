@@ -32,7 +32,8 @@ func TestUnknownIsNotFalse(t *testing.T) {
 		{`clamav.infected or spf.result == "x"`, factMap{"clamav": errTest, "spf": errTest}, Defer, "clamav failed, spf failed"},
 		{`clamav.signature == spf.result`, factMap{"clamav": errTest, "spf": errTest}, Deliver, "clamav failed, spf failed"},
 		{`dkim.result == "x" or clamav.infected`, factMap{}, Deliver, "dkim is off"},
-		{`dkim.error == ""`, factMap{}, Deliver, "dkim is off"},
+		{`dkim.error == ""`, factMap{}, Discard, ""}, // what was never tried has not failed
+		{`dkim.error + dkim.result == ""`, factMap{}, Deliver, "dkim is off"},
 		{`content.from[0].domain == "x"`, factMap{}, Quarantine, "content.from[0].domain == \"x\" could not be evaluated"},
 		{`len(content.from) > 0 and content.from[0].domain == "x"`, factMap{}, Deliver, ""},
 		{`content.from[0].domain == "x" and false`, factMap{}, Deliver, ""},
@@ -191,7 +192,7 @@ func TestFilesAreReadInOrderAndBuiltinStandsWhereItIsIncluded(t *testing.T) {
 	for _, r := range p.Rules() {
 		names = append(names, r.Name)
 	}
-	if got := strings.Join(names, " "); !strings.HasPrefix(got, "b dmarc-reject ") || !strings.HasSuffix(got, " too-big-to-scan c d") {
+	if got := strings.Join(names, " "); !strings.HasPrefix(got, "b denied dmarc-reject ") || !strings.HasSuffix(got, " too-big-to-scan c d") {
 		t.Error(got)
 	}
 	q, err := Compile([]Source{{"a.yaml", []byte(rule("c") + "include: builtin\n")}}, testOptions())

@@ -90,9 +90,18 @@ type clamavFacts struct {
 	TooBig    bool   `expr:"too_big" json:"too_big" doc:"It was not scanned."`
 }
 
+type listsFacts struct {
+	Error   string `expr:"error" json:"error,omitempty"`
+	Denied  bool   `expr:"denied" json:"denied" doc:"Denied."`
+	Allowed bool   `expr:"allowed" json:"allowed" doc:"Allowed."`
+	Proven  bool   `expr:"proven" json:"proven" doc:"Proven."`
+	Entry   string `expr:"entry" json:"entry" doc:"The entry."`
+	Note    string `expr:"note" json:"note" doc:"Its note."`
+}
+
 func testVocabulary() Vocabulary {
 	return Vocabulary{"client": clientFacts{}, "sender": addressFacts{}, "rcpt": addressFacts{}, "message": messageFacts{},
-		"spf": resultFacts{}, "dmarc": resultFacts{}, "dkim": dkimFacts{}, "content": contentFacts{}, "clamav": clamavFacts{}}
+		"spf": resultFacts{}, "dmarc": resultFacts{}, "dkim": dkimFacts{}, "content": contentFacts{}, "clamav": clamavFacts{}, "lists": listsFacts{}}
 }
 
 func testOptions() Options {

@@ -102,7 +102,7 @@ func (p *program) health() (state map[string]any, degraded bool) {
 			state[name], degraded = "failed", true
 		}
 	}
-	say("store", errors.Join(p.db.Err(), p.quarantine.Err(), p.journal.Err(), p.gateway.Healthy()))
+	say("store", errors.Join(p.db.Err(), p.quarantine.Err(), p.journal.Err(), p.lists.Err(), p.gateway.Healthy()))
 	say("upstream", p.upstream.Health())
 	if p.resolver.Degraded() {
 		say("dns", errors.New("no answers"))

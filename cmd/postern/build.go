@@ -132,14 +132,15 @@ func newResolver(cfg *Config) (*filters.DNS, error) {
 }
 
 // filterList is every configured filter.
-func filterList(cfg *Config, r filters.Resolver) []filters.Filter {
+func filterList(cfg *Config, r outside) []filters.Filter {
 	trusted, _ := prefixes(cfg.TrustedRelays) // validated
 	fail := filters.Defer
 	if cfg.ClamAV.OnFailure != "defer" {
 		fail = filters.Unknown
 	}
 	return filters.New(filters.Config{
-		Resolver: r,
+		Resolver: r.Resolver,
+		Lists:    r.lists,
 		SPF:      filters.SPFConfig{Receiver: cfg.Hostname, Trusted: trusted},
 		DMARC:    filters.DMARCConfig{PSL: cfg.DMARC.PSL},
 		ClamAV: filters.ClamAVConfig{Addresses: cfg.ClamAV.Addresses, Timeout: time.Duration(cfg.ClamAV.Timeout),

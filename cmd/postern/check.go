@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,7 +66,7 @@ func (c *checkCmd) check(r *checkReport) error {
 		return err
 	}
 	defer resolver.Close()
-	found, err := newCandidate(cfg, resolver, 0)
+	found, err := newCandidate(cfg, outside{Resolver: resolver}, 0)
 	if err != nil {
 		return err
 	}
@@ -94,9 +95,15 @@ func (c *checkCmd) check(r *checkReport) error {
 func earliestReplies(list []rules.RuleInfo, fs []filters.Filter) []string {
 	out := make([]string, len(list))
 	before := mail.Connect
+	early := slices.Clone(fs)
+	for i := range early {
+		if early[i].Later { // it may do without what it reads
+			early[i].After = nil
+		}
+	}
 	for i, r := range list {
 		own := before
-		for name := range closure(r.Needs, fs) {
+		for name := range closure(r.Needs, early) {
 			for _, f := range fs {
 				if f.Name == name {
 					own = max(own, f.Stage)

@@ -34,6 +34,7 @@ var rooms = map[string][]string{
 	"postern/quarantine":      {"postern/mail", "postern/store"},
 	"postern/policies":        {"postern/store"},
 	"postern/journal":         {"postern/mail", "postern/store"},
+	"postern/lists":           {"postern/mail", "postern/store"},
 	"postern/gateway":         {"postern/mail", "postern/filters", "postern/rules", "postern/quarantine", "postern/journal"},
 	"postern/testkit":         {},
 }

@@ -29,6 +29,7 @@ type cli struct {
 	Check   checkCmd   `cmd:"" help:"Check configuration and rules; show what each rule needs and its earliest reply; ask the neighbours."`
 	Rules   rulesCmd   `cmd:"" help:"What rules can be made of."`
 	Held    heldCmd    `cmd:"" help:"Held mail: list, show, raw, release, delete."`
+	List    listCmd    `cmd:"" help:"What is allowed and denied, by address, domain, network or mailing list: add, remove, show."`
 	Log     logCmd     `cmd:"" help:"What became of a message, and why: search, show."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -84,7 +85,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func newParser(c *cli, o ...kong.Option) (*kong.Kong, error) {
 	return kong.New(c, append(o, kong.Name("postern"),
 		kong.Description("A filtering mail gateway: in front of your mail server, it checks each message, relays clean mail and holds the rest, and says why.\n\nExample:\n  postern demo --once"),
-		kong.Vars{"default_file": defaultFile, "states": heldStates, "classes": heldClasses, "results": logResults},
+		kong.Vars{"default_file": defaultFile, "states": heldStates, "classes": heldClasses, "results": logResults, "entry_forms": entryForms},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))...)
 }
 

@@ -98,10 +98,11 @@ func newPlan(cfg *Config, dir string, files policies.Files) (*rulePlan, error) {
 // judge compiles what would be in force and runs its tests. Its error is what keeps the rules
 // from loading.
 func (p *rulePlan) judge(cfg *Config) error {
-	zone, err := dnsfake.Parse("")
+	empty, err := dnsfake.Parse("")
 	if err != nil {
 		return err
 	}
+	zone := outside{Resolver: empty}
 	fs := filterList(cfg, zone)
 	named, err := newRuleSet(cfg, p.Dir, policies.Of(p.Dir, p.files)) // mistakes are shown where they were made
 	if err != nil {

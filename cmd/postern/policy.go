@@ -32,7 +32,7 @@ func (p *program) loadPolicy(how string) error {
 	if how == policies.Started {
 		wait = 0
 	}
-	c, err := newCandidate(p.cfg, p.resolver, wait)
+	c, err := newCandidate(p.cfg, p.asks(p.resolver), wait)
 	if err == nil {
 		err = p.accepts(c, how)
 	}

@@ -132,7 +132,7 @@ type candidate struct {
 
 // newCandidate reads, compiles and tests the rule files, all from one reading. Files that are
 // changed meanwhile are read again.
-func newCandidate(cfg *Config, r filters.Resolver, wait time.Duration) (*candidate, error) {
+func newCandidate(cfg *Config, r outside, wait time.Duration) (*candidate, error) {
 	for range readTries {
 		set, err := readRules(cfg)
 		if errors.Is(err, policies.ErrMoving) {
@@ -169,7 +169,7 @@ func (s *ruleSet) age() time.Duration {
 }
 
 // candidate compiles and tests the set.
-func (s *ruleSet) candidate(cfg *Config, r filters.Resolver) (*candidate, error) {
+func (s *ruleSet) candidate(cfg *Config, r outside) (*candidate, error) {
 	c := &candidate{set: s, filters: filterList(cfg, r)}
 	var err error
 	if c.rules, err = s.compile(c.filters); err != nil {

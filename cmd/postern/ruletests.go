@@ -45,7 +45,7 @@ func (s *ruleSet) test(cfg *Config) (*testReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	fs := filterList(&on, zone)
+	fs := filterList(&on, outside{Resolver: zone})
 	policy, err := s.compile(fs)
 	if err != nil {
 		return nil, err

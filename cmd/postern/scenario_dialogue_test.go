@@ -48,6 +48,7 @@ func statements() []statement {
 		{"clamd scanned", (*scene).scanned},
 		{"write", (*scene).replace},
 		{"reload", (*scene).reload},
+		{"postern", (*scene).command},
 		{"log has:", (*scene).logged},
 		{"stop", func(s *scene, _ string) error { s.stop(); return nil }},
 		{"sleep", func(_ *scene, rest string) error { d, err := time.ParseDuration(rest); time.Sleep(d); return err }},
@@ -378,6 +379,15 @@ func (s *scene) reload(rest string) error {
 		return nil
 	}
 	return err
+}
+
+// postern WORDS runs another command on the data folder of the running gateway.
+func (s *scene) command(rest string) error {
+	args := append(strings.Fields(rest), "--data", s.program.cfg.Data)
+	if code, out, errs := postern(args...); code != exitDone {
+		return fmt.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	return nil
 }
 
 // log has: GLOB looks for a line in the program's log.

@@ -308,7 +308,13 @@ func (s *scene) facts(o *outcome) string {
 		}
 		filter, rest, _ := strings.Cut(path, ".")
 		var v any
-		if err := json.Unmarshal(o.entries[n-1].Facts[filter], &v); err != nil {
+		raw := o.entries[n-1].Facts[filter]
+		for _, copied := range o.entries[n-1].Outcomes { // facts of one recipient
+			if raw == nil {
+				raw = copied.Facts[filter]
+			}
+		}
+		if err := json.Unmarshal(raw, &v); err != nil {
 			fmt.Fprintf(&b, "%s: not gathered\n", head)
 			continue
 		}

@@ -21,7 +21,7 @@ var sampleDate = regexp.MustCompile(`[A-Z][a-z]{2} \d\d \d\d:\d\d`)
 
 func (s *scene) replayed(o *outcome) string {
 	cfg := *s.program.cfg
-	fs := filterList(&cfg, s.program.resolver)
+	fs := filterList(&cfg, s.program.asks(s.program.resolver))
 	policy, err := compile(&cfg, fs)
 	if err != nil { // the page broke them in the end
 		policy = s.program.policy.now.rules

@@ -207,6 +207,8 @@ func (p *program) tidy(ctx context.Context, now time.Time) {
 	failed("expiring held mail", err)
 	_, err = p.journal.Prune(ctx, now)
 	failed("pruning the journal", err)
+	_, err = p.lists.Prune(ctx, now)
+	failed("pruning the lists", err)
 	if u, err := p.quarantine.Usage(ctx); err == nil && u.Max > 0 && u.Bytes > u.Max/10*8 {
 		p.log.Warn("the quarantine is nearly full: when it is, mail that has to be held is answered 452", "bytes", u.Bytes, "max", u.Max)
 	}

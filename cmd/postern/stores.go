@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/journal"
+	"postern/lists"
 	"postern/policies"
 	"postern/quarantine"
 	"postern/store"
@@ -23,6 +24,7 @@ type stores struct {
 	quarantine *quarantine.Store
 	journal    *journal.Store
 	policies   *policies.Store
+	lists      *lists.Store
 }
 
 // openStores opens database, quarantine and journal; exclusive is for the one daemon of a data
@@ -44,6 +46,9 @@ func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bo
 	}
 	if s.policies, err = policies.Open(ctx, s.db); err != nil {
 		return nil, errors.Join(fmt.Errorf("rules: %w", err), s.close())
+	}
+	if s.lists, err = lists.Open(ctx, lists.Options{DB: s.db, Log: log}); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }

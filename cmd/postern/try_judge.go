@@ -56,7 +56,7 @@ func newJudge(cfg *Config, zone string) (*judge, error) {
 		}
 		resolver, end = r, func() { _ = r.Close() }
 	}
-	fs := filterList(cfg, resolver)
+	fs := filterList(cfg, outside{Resolver: resolver})
 	policy, err := compile(cfg, fs)
 	if err != nil {
 		end()
