@@ -112,13 +112,7 @@ func (s *Store) Get(ctx context.Context, id string) (*Entry, error) {
 	if err := s.settle(ctx); err != nil {
 		return nil, fmt.Errorf("look up %s: %w", id, err)
 	}
-	w := &store.Where{}
-	byID(w, id)
-	var detail []byte
-	err := s.o.DB.Reader().QueryRowContext(ctx, "SELECT detail FROM entries WHERE "+w.String()+" LIMIT 1", w.Args...).Scan(&detail)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = ErrNotFound
-	}
+	detail, err := s.detail(ctx, id)
 	var e *Entry
 	if err == nil {
 		e, err = decode(detail)
@@ -130,6 +124,33 @@ func (s *Store) Get(ctx context.Context, id string) (*Entry, error) {
 		return nil, fmt.Errorf("look up %s: %w", id, err)
 	}
 	return e, nil
+}
+
+// Look returns one entry as a scan gives it, by its id or by that of an item in quarantine;
+// ErrNotFound when there is none. It stays valid.
+func (s *Store) Look(ctx context.Context, id string) (*Record, error) {
+	err := s.settle(ctx)
+	r := &Record{}
+	if err == nil {
+		r.detail, err = s.detail(ctx, id)
+	}
+	if err == nil {
+		_, err = r.open(nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", id, err)
+	}
+	return r, nil
+}
+
+func (s *Store) detail(ctx context.Context, id string) (detail []byte, err error) {
+	w := &store.Where{}
+	byID(w, id)
+	err = s.o.DB.Reader().QueryRowContext(ctx, "SELECT detail FROM entries WHERE "+w.String()+" LIMIT 1", w.Args...).Scan(&detail)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	return detail, err
 }
 
 // byID finds an entry by its id, whose first part is the time of receipt: rows lie in its order.

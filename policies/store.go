@@ -156,6 +156,20 @@ func (s *Store) Version(ctx context.Context, n int64) (*Version, error) {
 	return v, nil
 }
 
+// InForce gives the latest version that journal entries name so, with its files; ErrNotFound when
+// the history has none.
+func (s *Store) InForce(ctx context.Context, policy string) (*Version, error) {
+	var n int64
+	err := s.db.Reader().QueryRowContext(ctx, "SELECT coalesce(max(n), 0) FROM versions WHERE policy = ?", policy).Scan(&n)
+	if err == nil && n == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("rules %s: %w", policy, err)
+	}
+	return s.Version(ctx, n)
+}
+
 // Known tells whether rule files with this print are a version already, and whether one of
 // those was taken by force.
 func (s *Store) Known(ctx context.Context, print string) (known, forced bool, err error) {

@@ -154,11 +154,11 @@ func (s *flipSearch) fact(r *rule, n *node, pr *probe) bool {
 		return false
 	}
 	full := name + "." + pr.fact
-	now, doc, ok := factField(reflect.ValueOf(value), pr.fact)
+	now, tag, ok := factField(reflect.ValueOf(value), pr.fact)
 	if !ok || slices.ContainsFunc(s.found, func(f Flip) bool { return f.Fact == full }) {
 		return false
 	}
-	for _, to := range s.p.alternatives(pr, now, doc) {
+	for _, to := range s.p.alternatives(pr, now, tag) {
 		if s.left--; s.left < 0 {
 			return false
 		}
@@ -214,14 +214,14 @@ func lacking(f Facts, filter, fact string) bool {
 	return ok && p.Partial() && p.Lacks(filter, fact)
 }
 
-// factField finds a fact by its name, with its description.
-func factField(v reflect.Value, fact string) (field reflect.Value, doc string, ok bool) {
+// factField finds a fact by its name, with its tag.
+func factField(v reflect.Value, fact string) (field reflect.Value, tag reflect.StructTag, ok bool) {
 	if v.Kind() != reflect.Struct {
 		return field, "", false
 	}
 	for i := range v.NumField() {
 		if f := v.Type().Field(i); f.Tag.Get("expr") == fact && f.IsExported() {
-			return v.Field(i), f.Tag.Get("doc"), true
+			return v.Field(i), f.Tag, true
 		}
 	}
 	return field, "", false

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -102,12 +101,9 @@ func literals(n ast.Node) (out []any) {
 // maxTried is how many values of one fact are tried.
 const maxTried = 12
 
-// listed is a list of words in the description of a fact: "none, quarantine or reject".
-var listed = regexp.MustCompile(`\b[a-z]+(?:, [a-z]+)*,? or [a-z]+\b`)
-
 // alternatives are other values that a fact could have had: those that this leaf compares it
-// with, then those that other rules do or that its description lists.
-func (p *Policy) alternatives(pr *probe, now reflect.Value, doc string) []any {
+// with, then those that other rules do or that its tag enum lists.
+func (p *Policy) alternatives(pr *probe, now reflect.Value, tag reflect.StructTag) []any {
 	var out []any
 	add := func(v any) {
 		if len(out) < maxTried && !slices.Contains(out, v) {
@@ -115,16 +111,16 @@ func (p *Policy) alternatives(pr *probe, now reflect.Value, doc string) []any {
 		}
 	}
 	values := slices.Clone(pr.values)
-	p.eachProbe(func(other *probe) {
-		if other.ref == pr.ref {
-			values = append(values, other.values...)
+	p.eachProbe(func(o *probe) {
+		if o.ref == pr.ref {
+			values = append(values, o.values...)
 		}
 	})
 	switch now.Kind() {
 	case reflect.Bool:
 		add(!now.Bool())
 	case reflect.String:
-		words := strings.Fields(strings.NewReplacer(",", "", " or ", " ").Replace(listed.FindString(doc)))
+		words := strings.Fields(tag.Get("enum"))
 		if slices.Contains(words, "pass") { // what people hope for comes first
 			add("pass")
 		}
@@ -136,7 +132,10 @@ func (p *Policy) alternatives(pr *probe, now reflect.Value, doc string) []any {
 		for _, w := range words {
 			add(w)
 		}
-		add("")
+		if len(words) == 0 {
+			add(other)
+			add("")
+		}
 	case reflect.Slice, reflect.Map:
 		if now.Len() > 0 {
 			add(none)
@@ -154,8 +153,11 @@ func (p *Policy) alternatives(pr *probe, now reflect.Value, doc string) []any {
 	return out
 }
 
-// none stands for an empty list.
-const none = "\x00none"
+// none stands for an empty list, other for a text that rules do not name.
+const (
+	none  = "\x00none"
+	other = "something else"
+)
 
 func (p *Policy) eachProbe(f func(*probe)) {
 	for _, r := range p.rules {

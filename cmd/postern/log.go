@@ -53,11 +53,18 @@ func (logSearchCmd) Help() string {
 // milliseconds.
 type logEntry struct {
 	*journal.Entry
-	Answer  tryReply    `json:"reply"`
-	Filters []logTiming `json:"filters,omitempty"`
-	Steps   []logStep   `json:"steps,omitempty"`
-	Took    *struct{}   `json:"took,omitempty"` // hides that of Entry
-	TookMS  float64     `json:"took_ms"`
+	Answer   tryReply                   `json:"reply"`
+	Outcomes []logOutcome               `json:"outcomes"`
+	Facts    map[string]json.RawMessage `json:"facts,omitempty"` // with those that repeat the envelope
+	Filters  []logTiming                `json:"filters,omitempty"`
+	Steps    []logStep                  `json:"steps,omitempty"`
+	Took     *struct{}                  `json:"took,omitempty"` // hides that of Entry
+	TookMS   float64                    `json:"took_ms"`
+}
+
+type logOutcome struct {
+	journal.Outcome
+	Flip []rules.Flip `json:"flip,omitempty"` // single changes that would have led elsewhere; only log show looks for them
 }
 
 type logTiming struct {
@@ -75,7 +82,10 @@ type logStep struct {
 }
 
 func entryOf(e *journal.Entry) logEntry {
-	l := logEntry{Entry: e, Answer: replyOf(&e.Reply), TookMS: millis(e.Took)}
+	l := logEntry{Entry: e, Answer: replyOf(&e.Reply), TookMS: millis(e.Took), Outcomes: []logOutcome{}, Facts: told(e, nil)}
+	for i := range e.Outcomes {
+		l.Outcomes = append(l.Outcomes, logOutcome{Outcome: e.Outcomes[i]})
+	}
 	for _, f := range e.Filters {
 		l.Filters = append(l.Filters, logTiming{f.Name, f.State, millis(f.Began), millis(f.Took), f.Error})
 	}
@@ -170,15 +180,23 @@ func (c *logShowCmd) Run(out output) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return printObject(out.out, entryOf(e))
+	x, err := a.explain(ctx, e)
+	if err != nil {
+		return err
 	}
-	printEntry(out.out, e)
+	if c.JSON {
+		entry := entryOf(e)
+		for i := range entry.Outcomes {
+			entry.Outcomes[i].Flip = x.flips[i]
+		}
+		return printObject(out.out, entry)
+	}
+	printEntry(out.out, e, x)
 	return nil
 }
 
 // printEntry tells a transaction to a person: what came, what became of each copy, why, when.
-func printEntry(w io.Writer, e *journal.Entry) {
+func printEntry(w io.Writer, e *journal.Entry, x *explanation) {
 	c := e.Envelope.Client
 	fmt.Fprintf(w, "%s  %s  received %s, took %s\n", e.ID, e.Result, e.Received.Local().Format(time.DateTime), e.Took.Round(time.Millisecond/10))
 	for _, l := range []struct{ label, text string }{
@@ -195,27 +213,36 @@ func printEntry(w io.Writer, e *journal.Entry) {
 	for i := range e.Outcomes {
 		printOutcome(w, e, &e.Outcomes[i])
 	}
-	printWalks(w, e.Outcomes)
+	x.printWalks(w, e.Outcomes)
 	if len(e.Steps) > 0 {
 		fmt.Fprintln(w, "\ntimeline")
 		for _, s := range e.Steps {
 			paragraph(w, fmt.Sprintf("  %8s  %s  ", s.At.Round(time.Millisecond/10), clip(s.What, 60)), s.Why)
 		}
 	}
-	list := make([]gathered, 0, len(e.Filters))
-	shown := map[string]bool{}
-	for _, f := range e.Filters { // one of several recipients may come again; its facts are kept once
-		g := gathered{name: f.Name, state: fmt.Sprintf("%s, %s", f.State, f.Took.Round(time.Millisecond/100)), err: f.Error}
-		if !shown[f.Name] {
-			g.facts = e.Facts[f.Name]
-			list = append(list, g)
-		}
-		shown[f.Name] = true
-	}
-	if len(list) > 0 {
+	if list := gatheredFor(e); len(list) > 0 {
 		fmt.Fprintln(w, "\nfilters and the facts that they found (empty ones left out; --json has all)")
 		printGathered(w, list)
 	}
+}
+
+// gatheredFor lists the filters with what they found, for the message and for each recipient.
+func gatheredFor(e *journal.Entry) (list []gathered) {
+	message, shown := told(e, nil), map[string]bool{}
+	for _, f := range e.Filters { // one of several recipients comes again
+		if shown[f.Name] {
+			continue
+		}
+		shown[f.Name] = true
+		g := gathered{name: f.Name, state: fmt.Sprintf("%s, %s", f.State, f.Took.Round(time.Millisecond/100)), err: f.Error, facts: message[f.Name]}
+		list = append(list, g)
+		for i := range e.Outcomes {
+			if own := e.Outcomes[i].Facts[f.Name]; own != nil {
+				list = append(list, gathered{name: f.Name, state: "for " + e.Outcomes[i].Recipient.String(), facts: own})
+			}
+		}
+	}
+	return list
 }
 
 // sizeWords says how big a message is, if it came.
@@ -253,6 +280,13 @@ func printOutcome(w io.Writer, e *journal.Entry, o *journal.Outcome) {
 	if o.Score != 0 {
 		rule += fmt.Sprintf(", score %g", o.Score)
 	}
+	if o.Place != "" {
+		rule += " (" + o.Place + ")"
+	}
+	shadow := ""
+	if o.Shadow != nil {
+		shadow = fmt.Sprintf("%s by %s, were it live: %s", didWord(o.Shadow.Do), o.Shadow.Rule, strings.Join(append([]string{o.Shadow.Because}, o.Shadow.Effects...), ", "))
+	}
 	said, inside := o.Reply, o.Upstream
 	if said == saidOf(e) {
 		said = ""
@@ -262,31 +296,10 @@ func printOutcome(w io.Writer, e *journal.Entry, o *journal.Outcome) {
 	}
 	for _, l := range []struct{ label, text string }{
 		{"  because          ", o.Because}, {"  rule             ", strings.TrimPrefix(rule, ", ")}, {"  held as          ", o.Held},
-		{"  answer           ", said}, {"  internal server  ", inside}, {"  effects          ", strings.Join(o.Effects, ", ")},
+		{"  answer           ", said}, {"  internal server  ", inside}, {"  effects          ", strings.Join(o.Effects, ", ")}, {"  in the shadow    ", shadow},
 	} {
 		if l.text != "" {
 			paragraph(w, l.label, l.text)
 		}
-	}
-}
-
-// printWalks shows what each rule said; recipients of whom all rules said the same have one walk.
-func printWalks(w io.Writer, outcomes []journal.Outcome) {
-	done := map[string]bool{}
-	for i, o := range outcomes {
-		var steps []rules.Step
-		if len(o.Rules) == 0 || done[string(o.Rules)] || json.Unmarshal(o.Rules, &steps) != nil {
-			continue
-		}
-		done[string(o.Rules)] = true
-		var same []string
-		for _, other := range outcomes[i:] {
-			if string(other.Rules) == string(o.Rules) {
-				same = append(same, other.Recipient.String())
-			}
-		}
-		fmt.Fprintln(w)
-		paragraph(w, "rules for ", strings.Join(same, ", "))
-		printSteps(w, "  ", steps)
 	}
 }

@@ -100,6 +100,7 @@ func (s *scene) compare() {
 		{"want/trace", o.trace(), true},
 		{"want/facts", s.facts(o), true},
 		{"want/internal", s.heard(o), true},
+		{"want/explain", s.explained(o), true},
 		{"want/replay", s.replayed(o), true},
 	}
 	changed := false
@@ -124,7 +125,7 @@ func (s *scene) compare() {
 
 // place is the order of want sections, behind all others.
 func place(name string) int {
-	return slices.Index([]string{"want/delivered", "want/held", "want/journal", "want/trace", "want/facts", "want/internal", "want/replay"}, name)
+	return slices.Index([]string{"want/delivered", "want/held", "want/journal", "want/trace", "want/facts", "want/internal", "want/explain", "want/replay"}, name)
 }
 
 func (s *scene) section(name, text string) {

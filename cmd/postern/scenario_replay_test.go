@@ -55,6 +55,25 @@ func (s *scene) replayed(o *outcome) string {
 	return sampleDate.ReplaceAllString(o.plain(b.String()), "DATE")
 }
 
+// explained is what log show tells of each walk.
+func (s *scene) explained(o *outcome) string {
+	if _, asked := s.files["want/explain"]; !asked {
+		return ""
+	}
+	a := &archive{stores: s.program.stores, cfg: s.program.cfg}
+	var b strings.Builder
+	for _, e := range o.entries {
+		x, err := a.explain(s.Context(), e)
+		s.must(err)
+		fmt.Fprintf(&b, "%s\n", e.ID)
+		for i := range e.Outcomes {
+			printOutcome(&b, e, &e.Outcomes[i])
+		}
+		x.printWalks(&b, e.Outcomes)
+	}
+	return o.plain(b.String())
+}
+
 func (s *scene) replay(policy *rules.Policy, fs []filters.Filter) *replayReport {
 	report, err := newReplay(policy, fs).run(s.Context(), s.program.journal, time.Time{})
 	s.must(err)

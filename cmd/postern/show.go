@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -65,44 +67,84 @@ func paragraph(w io.Writer, label, text string) {
 	fmt.Fprintln(w, strings.TrimRight(line, " "))
 }
 
-// printSteps shows the walk: each rule looked at and what it said.
-func printSteps(w io.Writer, indent string, steps []rules.Step) {
+// printSteps shows the walk: each rule looked at and what it said, its sub-expressions, and the
+// facts in them with their values.
+func printSteps(w io.Writer, indent string, steps []rules.Step, facts *factTable) {
 	width := 0
 	for _, s := range steps {
 		width = max(width, len(s.Rule))
 	}
-	for _, s := range steps {
-		said := s.Result.String()
-		var notes []string
+	score := 0.0
+	for i := range steps {
+		s := &steps[i]
+		said, notes := s.Result.String(), stepNotes(s)
 		if s.Matched {
 			said = "matched"
-			if s.Score != 0 {
-				notes = append(notes, fmt.Sprintf("score %+g", s.Score))
-			}
-		}
-		if s.Shadow {
-			notes = append(notes, "shadow: without effect")
-		}
-		if s.Why != "" {
-			notes = append(notes, s.Why)
 		}
 		leaves := s.Leaves
 		if len(leaves) == 1 && (len(notes) == 0 || s.Why != "" && !s.Shadow) { // it says it all
-			notes, leaves = append([]string{leaves[0].Text}, notes...), nil
+			notes, leaves = append([]string{leafWords(leaves[0].Text, facts, score)}, notes...), nil
 		}
 		line := fmt.Sprintf("%s%-*s  %-7s  %s", indent, width, s.Rule, said, strings.Join(notes, "; "))
-		fmt.Fprintln(w, strings.TrimRight(clip(line, wide), " "))
+		printWide(w, line, indent+"           ")
 		for _, l := range leaves {
-			said := l.Result.String()
+			said, text := l.Result.String(), l.Text
 			if l.Why == rules.NotNeeded {
 				said = "-"
+			} else {
+				text = leafWords(l.Text, facts, score)
 			}
 			if l.Why != "" {
 				said += " (" + l.Why + ")"
 			}
-			fmt.Fprintln(w, clip(fmt.Sprintf("%s  %-7s  %s", indent, said, l.Text), wide))
+			printWide(w, fmt.Sprintf("%s  %-7s  %s", indent, said, text), indent+"           ")
+		}
+		if s.Matched {
+			score += s.Score
 		}
 	}
+}
+
+// stepNotes is what is to be said of a rule besides.
+func stepNotes(s *rules.Step) (notes []string) {
+	if s.Matched && s.Score != 0 {
+		notes = append(notes, fmt.Sprintf("score %+g", s.Score))
+	}
+	if s.Shadow {
+		notes = append(notes, "shadow: without effect")
+	}
+	if s.Why != "" {
+		notes = append(notes, s.Why)
+	}
+	return notes
+}
+
+// scoreWord is the sum so far in a sub-expression.
+var scoreWord = regexp.MustCompile(`^score\b|[ (]score\b`)
+
+// beside stands between a sub-expression and the values of its facts.
+const beside = "  ← "
+
+// leafWords is a sub-expression with the values of the facts in it, but for those that it says
+// itself.
+func leafWords(text string, facts *factTable, score float64) string {
+	values := slices.DeleteFunc(facts.values(text), func(v string) bool { return strings.Contains(text, strings.Replace(v, " = ", " == ", 1)) })
+	if scoreWord.MatchString(text) {
+		values = append(values, fmt.Sprintf("score = %g", score))
+	}
+	if len(values) == 0 {
+		return text
+	}
+	return text + beside + strings.Join(values, ", ")
+}
+
+// printWide prints a line; where it is too long, the values have one of their own.
+func printWide(w io.Writer, line, indent string) {
+	if text, values, ok := strings.Cut(line, beside); ok && utf8.RuneCountInString(line) > wide {
+		fmt.Fprintln(w, clip(text, wide))
+		line = indent + strings.TrimLeft(beside, " ") + values
+	}
+	fmt.Fprintln(w, strings.TrimRight(clip(line, wide), " "))
 }
 
 // gathered is one filter's part, for people.

@@ -64,7 +64,7 @@ func TestStrangersTextOnATerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	walk, err := json.Marshal([]rules.Step{{Rule: "a", Result: rules.True, Matched: true, Leaves: []rules.Leaf{{Text: hostile}}}, {Rule: "b", Result: rules.Unknown, Why: hostile, Leaves: []rules.Leaf{{Text: hostile}, {Text: "y"}}}})
+	walk, err := json.Marshal([]rules.Step{{Rule: "a", Result: rules.True, Matched: true, Leaves: []rules.Leaf{{Text: hostile + " content.subject"}}}, {Rule: "b", Result: rules.Unknown, Why: hostile, Leaves: []rules.Leaf{{Text: hostile}, {Text: "y"}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,8 @@ func TestStrangersTextOnATerminal(t *testing.T) {
 		Copies: []quarantine.Copy{{Recipient: mail.RcptTo{Address: addr}, Because: hostile, Note: hostile, By: "ana"}}}
 	var out bytes.Buffer
 	printFound(&out, e)
-	printEntry(&out, e)
+	printEntry(&out, e, &explanation{flips: [][]rules.Flip{{{Leaf: hostile, Rule: "x"}, {Fact: "content.subject", From: hostile, To: "y"}}},
+		facts: []*factTable{newFactTable(e.Facts)}})
 	printHeld(&out, it)
 	printItem(&out, it)
 	checkLines(t, out.String(), 120)

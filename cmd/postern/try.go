@@ -60,7 +60,7 @@ func (c *tryCmd) Run(out output) error {
 		return err
 	}
 	defer j.close()
-	j.refused, j.guess = refused, c.From == nil
+	j.refused, j.guess, j.flips = refused, c.From == nil, true
 
 	type outcome struct {
 		res *tryResult

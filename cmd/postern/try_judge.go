@@ -21,6 +21,7 @@ type judge struct {
 	filters []filters.Filter
 	needs   map[string]bool // nil: all
 	refused *mail.Reply     // what the sender would be told at MAIL
+	flips   bool            // what would have turned a verdict is looked for
 	guess   bool            // the sender is to be taken from the message
 	close   func()
 }
@@ -134,6 +135,11 @@ func (j *judge) judgeText(env mail.Envelope, file string, text []byte) (*tryResu
 	for _, s := range scopes {
 		s.Join()
 		res.gathered(s.Results())
+	}
+	if j.flips && j.refused == nil {
+		for i, rcpt := range scopes[1:] { // now that all is known
+			res.Verdicts[i].Flip = j.policy.Flips(offAware{rcpt, j.filters}, maxFlips)
+		}
 	}
 	res.off(j.filters)
 	return res, nil

@@ -8,9 +8,21 @@ import (
 	"strconv"
 )
 
+// table gives the facts for the walk; those of the first recipient, where they differ.
+func (r *tryResult) table() *factTable {
+	facts := map[string]json.RawMessage{}
+	for name, v := range r.Facts {
+		if text, err := json.Marshal(v); err == nil {
+			facts[name] = text
+		}
+	}
+	return newFactTable(facts)
+}
+
 // print shows a result to a person: the verdict first, then why.
 func (r *tryResult) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n", clip(r.File, wide))
+	facts := r.table()
 	for _, v := range r.Verdicts {
 		fmt.Fprintf(w, "\n%s: %s\n", clip(v.Recipient, wide), didWord(v.Do.String()))
 		paragraph(w, "  because  ", v.Because)
@@ -23,8 +35,9 @@ func (r *tryResult) print(w io.Writer) {
 		}
 		if len(v.Steps) > 0 {
 			fmt.Fprintln(w, "  rules")
-			printSteps(w, "    ", v.Steps)
+			printSteps(w, "    ", v.Steps, facts)
 		}
+		printFlips(w, "  ", v.Flip)
 	}
 	fmt.Fprintln(w, "\nfilters and the facts that they found (empty ones left out; --json has all)")
 	list := make([]gathered, len(r.Timings))

@@ -25,6 +25,7 @@ type tryVerdict struct {
 	Recipient string `json:"recipient"`
 	rules.Verdict
 	Answer tryReply     `json:"reply"`
+	Flip   []rules.Flip `json:"flip,omitempty"`  // single changes that would have led elsewhere
 	Walk   []rules.Step `json:"steps,omitempty"` // where there are several recipients
 }
 

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/segmentio/encoding/json"
+
+	"postern/filters"
+	"postern/journal"
+	"postern/rules"
+)
+
+// A factTable tells people the values of the facts that a sub-expression names.
+type factTable struct {
+	facts      map[string]json.RawMessage // by filter
+	vocabulary map[string]any
+}
+
+func newFactTable(facts map[string]json.RawMessage) *factTable {
+	return &factTable{facts, filters.Vocabulary()}
+}
+
+var (
+	quotedText = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"|'(?:[^'\\\\]|\\\\.)*'|`[^`]*`")
+	factPath   = regexp.MustCompile(`\b([a-z_][a-z0-9_]*)\.([a-z_][a-z0-9_]*)(\[Q\])?`)
+)
+
+// values lists the facts that the text of a sub-expression names, each with its value.
+func (t *factTable) values(text string) (out []string) {
+	if t == nil {
+		return nil
+	}
+	var quoted []string
+	bare := quotedText.ReplaceAllStringFunc(text, func(s string) string { quoted = append(quoted, s); return "Q" })
+	for _, m := range factPath.FindAllStringSubmatchIndex(bare, -1) {
+		filter, fact := bare[m[2]:m[3]], bare[m[4]:m[5]]
+		zero, ok := t.vocabulary[filter]
+		if !ok || m[2] > 0 && bare[m[2]-1] == '.' {
+			continue
+		}
+		key := ""
+		if m[6] >= 0 {
+			key, _ = strconv.Unquote(quoted[strings.Count(bare[:m[6]], "Q")])
+		}
+		if value := t.value(zero, filter, fact, key); value != "" && !slices.Contains(out, value) {
+			out = append(out, value)
+		}
+	}
+	return out
+}
+
+// value is one fact with its value, or one member of it.
+func (t *factTable) value(zero any, filter, fact, key string) string {
+	kind := reflect.TypeOf(zero)
+	for i := range kind.NumField() {
+		f := kind.Field(i)
+		if f.Tag.Get("expr") != fact {
+			continue
+		}
+		name := filter + "." + fact
+		raw, ok := t.facts[filter]
+		if !ok {
+			return name + ": not gathered"
+		}
+		inJSON, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		v := reflect.New(f.Type)
+		for member, text := range journal.Raw(raw).Members() {
+			if string(member) == inJSON && json.Unmarshal(text, v.Interface()) != nil {
+				return ""
+			}
+		}
+		if key != "" && f.Type.Kind() == reflect.Map {
+			item := v.Elem().MapIndex(reflect.ValueOf(key))
+			if !item.IsValid() {
+				item = reflect.Zero(f.Type.Elem())
+			}
+			return fmt.Sprintf("%s[%q] = %s", name, key, valueWords(item))
+		}
+		return name + " = " + valueWords(v.Elem())
+	}
+	return ""
+}
+
+// valueWords writes the value of a fact on less than a line.
+func valueWords(v reflect.Value) string {
+	switch v.Kind() {
+	case reflect.String:
+		return clip(strconv.Quote(v.String()), 60)
+	case reflect.Slice, reflect.Map:
+		if v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String && v.Len() > 0 {
+			return clip(fmt.Sprintf("%q", v.Interface()), 60)
+		}
+		if v.Len() == 1 {
+			return "1 entry"
+		}
+		return fmt.Sprintf("%d entries", v.Len())
+	}
+	return clip(fmt.Sprint(v.Interface()), 60)
+}
+
+// maxFlips is how many changes people are shown.
+const maxFlips = 3
+
+// printFlips names what would have turned a verdict.
+func printFlips(w io.Writer, indent string, list []rules.Flip) {
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintln(w, indent+"one of these would have changed it")
+	for i := range list {
+		paragraph(w, indent+"  ", list[i].String())
+	}
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/segmentio/encoding/json"
+
+	"postern/filters"
+	"postern/journal"
+	"postern/mail"
+	"postern/policies"
+	"postern/rules"
+)
+
+// An explanation is what can be said of an entry beyond what it tells itself.
+type explanation struct {
+	flips   [][]rules.Flip // of each outcome
+	changed string         // why there are none: the rules of then are gone
+	facts   []*factTable   // for the walk of each outcome
+}
+
+// explain finds what would have turned each verdict of an entry, by the rules of then.
+func (a *archive) explain(ctx context.Context, e *journal.Entry) (*explanation, error) {
+	x := &explanation{flips: make([][]rules.Flip, len(e.Outcomes))}
+	for i := range e.Outcomes {
+		x.facts = append(x.facts, newFactTable(told(e, &e.Outcomes[i])))
+	}
+	rec, err := a.journal.Look(ctx, e.ID)
+	if err != nil {
+		return nil, err
+	}
+	j, err := a.rulesOf(ctx, e.Policy)
+	if err != nil {
+		x.changed = err.Error()
+		return x, nil
+	}
+	defer j.close()
+	facts := newStoredFacts(newFactReader(j.filters, nil))
+	facts.entry(rec)
+	i := 0
+	for o := range rec.Each() {
+		if len(o.Walk) > 0 && facts.recipient(o) == nil {
+			x.flips[i] = j.policy.Flips(facts, maxFlips)
+		}
+		i++
+	}
+	return x, nil
+}
+
+// rulesOf gives the rules of a version: those in force, or those that the history has.
+func (a *archive) rulesOf(ctx context.Context, version string) (*judge, error) {
+	j, err := newJudge(a.cfg, "")
+	if err == nil && j.policy.Version() == version {
+		return j, nil
+	}
+	if err == nil {
+		j.close()
+	}
+	gone := fmt.Errorf("the rules have changed since, and the history does not have version %s", version)
+	v, err := a.policies.InForce(ctx, version)
+	if err != nil {
+		return nil, gone
+	}
+	return a.judgeOf(v, version, gone)
+}
+
+func (a *archive) judgeOf(v *policies.Version, version string, gone error) (*judge, error) {
+	resolver, err := newResolver(a.cfg)
+	if err != nil {
+		return nil, err
+	}
+	end := func() { _ = resolver.Close() }
+	fs := filterList(a.cfg, resolver)
+	set, err := newRuleSet(a.cfg, a.cfg.Rules, policies.Of(a.cfg.Rules, v.Files))
+	if len(v.Files) == 0 && err == nil {
+		set, err = newRuleSet(a.cfg, "", nil)
+	}
+	var policy *rules.Policy
+	if err == nil {
+		policy, err = set.compile(fs)
+	}
+	if err != nil || policy.Version() != version {
+		end()
+		return nil, gone
+	}
+	return &judge{policy: policy, filters: fs, close: end}, nil
+}
+
+// told are the facts that an entry has for the message, or for one recipient's copy of it, with
+// those that only repeat the envelope.
+func told(e *journal.Entry, o *journal.Outcome) map[string]json.RawMessage {
+	facts := map[string]json.RawMessage{}
+	names := []string{"client", "sender"}
+	if e.Size > 0 {
+		names = append(names, "message")
+	}
+	to := mail.Address{}
+	if o != nil {
+		names, to = append(names, "rcpt"), o.Recipient
+	}
+	for _, name := range names {
+		v, _ := filters.Retell(name, &e.Envelope, to, e.Size)
+		if text, err := json.Marshal(v); err == nil {
+			facts[name] = text
+		}
+	}
+	maps.Copy(facts, e.Facts)
+	if o != nil {
+		maps.Copy(facts, o.Facts)
+	}
+	return facts
+}
+
+// printWalks shows what each rule said and what would have turned the verdict; recipients of
+// whom all rules said the same of the same facts have one walk.
+func (x *explanation) printWalks(w io.Writer, outcomes []journal.Outcome) {
+	done := make([]bool, len(outcomes))
+	for i := range outcomes {
+		var steps []rules.Step
+		if len(outcomes[i].Rules) == 0 || done[i] || json.Unmarshal(outcomes[i].Rules, &steps) != nil {
+			continue
+		}
+		print := x.walkText(steps, i)
+		var same []string
+		for n := i; n < len(outcomes); n++ {
+			if string(outcomes[n].Rules) == string(outcomes[i].Rules) && x.walkText(steps, n) == print {
+				done[n] = true
+				same = append(same, outcomes[n].Recipient.String())
+			}
+		}
+		fmt.Fprintln(w)
+		paragraph(w, "rules for ", strings.Join(same, ", "))
+		fmt.Fprint(w, print)
+	}
+	if x.changed != "" && slices.Contains(done, true) {
+		fmt.Fprintf(w, "\nwhat would have turned it is not known: %s\n", x.changed)
+	}
+}
+
+func (x *explanation) walkText(steps []rules.Step, outcome int) string {
+	var b strings.Builder
+	printSteps(&b, "  ", steps, x.facts[outcome])
+	printFlips(&b, "  ", x.flips[outcome])
+	return b.String()
+}
