@@ -75,7 +75,7 @@ func (a *archive) judgeOf(v *policies.Version, version string, gone error) (*jud
 		return nil, err
 	}
 	end := func() { _ = resolver.Close() }
-	fs := filterList(a.cfg, resolver)
+	fs := filterList(a.cfg, outside{Resolver: resolver})
 	set, err := newRuleSet(a.cfg, a.cfg.Rules, policies.Of(a.cfg.Rules, v.Files))
 	if len(v.Files) == 0 && err == nil {
 		set, err = newRuleSet(a.cfg, "", nil)

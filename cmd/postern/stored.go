@@ -211,18 +211,22 @@ func (s *storedFacts) stored(p *factPlan) *storedFact {
 	if f.asked {
 		return f
 	}
-	from := s.rec.Facts
-	if p.recipient {
-		from = s.own
+	if p.recipient { // or found out once for all, when nothing tells recipients apart
+		*f = s.find(p, s.own)
 	}
-	*f = s.find(p, from)
+	if !f.known {
+		*f = s.find(p, s.rec.Facts)
+	}
+	if !f.known && p.said {
+		f.value, f.err, f.known = s.retell(p)
+	}
 	f.asked = true
 	return f
 }
 
 func (s *storedFacts) find(p *factPlan, facts journal.Raw) (f storedFact) {
 	for name, raw := range facts.Members() {
-		if string(name) != p.name {
+		if string(name) != p.name || p.said { // an older journal has the first recipient's rcpt for all
 			continue
 		}
 		if err := p.decode(raw, &f); err != nil {
@@ -230,9 +234,6 @@ func (s *storedFacts) find(p *factPlan, facts journal.Raw) (f storedFact) {
 			return storedFact{}
 		}
 		return f
-	}
-	if p.said {
-		f.value, f.err, f.known = s.retell(p)
 	}
 	return f
 }
