@@ -32,7 +32,7 @@ func TestUnknownIsNotFalse(t *testing.T) {
 		{`clamav.infected or spf.result == "x"`, factMap{"clamav": errTest, "spf": errTest}, Defer, "clamav failed, spf failed"},
 		{`clamav.signature == spf.result`, factMap{"clamav": errTest, "spf": errTest}, Deliver, "clamav failed, spf failed"},
 		{`dkim.result == "x" or clamav.infected`, factMap{}, Deliver, "dkim is off"},
-		{`dkim.error == ""`, factMap{}, Discard, ""}, // what was never tried has not failed
+		{`dkim.error == ""`, factMap{}, Quarantine, ""}, // what was never tried has not failed
 		{`dkim.error + dkim.result == ""`, factMap{}, Deliver, "dkim is off"},
 		{`content.from[0].domain == "x"`, factMap{}, Quarantine, "content.from[0].domain == \"x\" could not be evaluated"},
 		{`len(content.from) > 0 and content.from[0].domain == "x"`, factMap{}, Deliver, ""},

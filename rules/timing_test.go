@@ -83,7 +83,7 @@ func randomFacts(r *rand.Rand) factMap {
 		"message": messageFacts{Size: int64(r.IntN(10))},
 		"client":  clientFacts{Trusted: r.IntN(2) == 0},
 	}.all()
-	for name := range f {
+	for _, name := range Vocabulary(f).names() { // in one order, so that a seed gives one run
 		if r.IntN(5) == 0 {
 			f[name] = errTest
 		}
