@@ -113,13 +113,13 @@ func unfold(v string) string {
 	v = strings.Trim(v, " \t\r\n")
 	var b strings.Builder
 	b.Grow(len(v))
-	for v != "" {
-		end := strings.IndexAny(v, "\r\n")
-		if end < 0 {
-			end = len(v)
+	for line, rest, more := "", v, true; more; {
+		line, rest, more = strings.Cut(rest, "\n")
+		for again := true; again; {
+			var piece string
+			piece, line, again = strings.Cut(line, "\r")
+			b.WriteString(piece)
 		}
-		b.WriteString(v[:end])
-		v = v[min(end+1, len(v)):]
 	}
 	return b.String()
 }

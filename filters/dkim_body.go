@@ -206,9 +206,15 @@ type nextEvents struct{ tab, pair, eol int }
 
 // after gives the first place from i on that step has to look at, or len(p).
 func (n *nextEvents) after(p []byte, i int) int {
-	n.tab = nextOf(p, i, n.tab, "\t")
-	n.pair = nextOf(p, i, n.pair, "  ")
-	n.eol = nextOf(p, i, n.eol, " \r")
+	if stale(i, n.tab) {
+		n.tab = from(i, bytes.IndexByte(p[i:], '\t'), p)
+	}
+	if stale(i, n.pair) {
+		n.pair = from(i, bytes.Index(p[i:], []byte("  ")), p)
+	}
+	if stale(i, n.eol) {
+		n.eol = from(i, blankEnd(p[i:]), p)
+	}
 	at := min(n.tab, n.pair, n.eol)
 	if at == len(p) && p[at-1] == '\r' {
 		at-- // perhaps half a line's end
@@ -219,12 +225,27 @@ func (n *nextEvents) after(p []byte, i int) int {
 	return at
 }
 
-func nextOf(p []byte, i, known int, what string) int {
-	if known > i || known == i && i > 0 {
-		return known
+// stale reports whether what was found must be looked for again from i on.
+func stale(i, found int) bool { return found < i || i == 0 }
+
+// from gives the place in p of what was found k bytes behind i, len(p) for nothing.
+func from(i, k int, p []byte) int {
+	if k < 0 {
+		return len(p)
 	}
-	if k := bytes.Index(p[i:], []byte(what)); k >= 0 {
-		return i + k
+	return i + k
+}
+
+// blankEnd finds a line that ends with a blank, and gives the place of that, or -1. It goes from
+// line to line: blanks are in every line.
+func blankEnd(p []byte) int {
+	for at := 0; ; at++ {
+		k := bytes.IndexByte(p[at:], '\n')
+		if k < 0 {
+			return -1
+		}
+		if at += k; at >= 2 && p[at-1] == '\r' && p[at-2] == ' ' {
+			return at - 2
+		}
 	}
-	return len(p)
 }

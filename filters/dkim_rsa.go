@@ -10,22 +10,43 @@ import (
 )
 
 // An rsaKey verifies signatures of one RSA key. crypto/rsa finds the constants of the modulus
-// anew for each of them, which is a third of its work; here they are kept with the key. All that
-// is computed with is public, so the time that it takes may tell of it.
+// anew for each of them; here they are kept with the key, and more of them pay. All that is
+// computed with is public, so the time that it takes may tell of it.
 type rsaKey struct {
-	pub *rsa.PublicKey
-	mu  *big.Int // B^2k / N, with B a machine word and k the words of N; nil: crypto/rsa is to verify
+	pub   *rsa.PublicKey
+	folds []rsaFold
+	most  int      // words of what is left to divide
+	mu    *big.Int // B^most / N, with B a machine word; nil: crypto/rsa is to verify
 }
 
-// usualExponent is that of nearly all keys; others are left to crypto/rsa.
-const usualExponent = 65537
+// An rsaFold makes a number shorter: what stands from a word on is replaced by its product with
+// rest, which is congruent to it.
+type rsaFold struct {
+	at   int
+	rest *big.Int // B^at mod N
+}
+
+const (
+	usualExponent = 65537 // that of nearly all keys; others are left to crypto/rsa
+	rsaFolds      = 2
+)
 
 func newRSAKey(pub *rsa.PublicKey) *rsaKey {
 	k := &rsaKey{pub: pub}
-	if pub.E == usualExponent && pub.N.Sign() > 0 && pub.N.Bit(0) == 1 {
-		mu := new(big.Int).Lsh(big.NewInt(1), 2*bits.UintSize*uint(len(pub.N.Bits())))
-		k.mu = mu.Quo(mu, pub.N)
+	if pub.E != usualExponent || pub.N.Sign() <= 0 || pub.N.Bit(0) == 0 {
+		return k
 	}
+	power := func(words int) *big.Int { return new(big.Int).Lsh(big.NewInt(1), uint(words)*bits.UintSize) }
+	n := len(pub.N.Bits())
+	at := 2 * n
+	for range rsaFolds { // each takes away half of what is beyond n words, but for a few bits
+		at = (at + n + 1) / 2
+		rest := power(at)
+		k.folds = append(k.folds, rsaFold{at, rest.Mod(rest, pub.N)})
+	}
+	k.most = at + 1
+	k.mu = power(k.most)
+	k.mu.Quo(k.mu, pub.N)
 	return k
 }
 
@@ -59,8 +80,9 @@ func (k *rsaKey) verify(sum, sig []byte) bool {
 
 // An rsaScratch is room for one verification.
 type rsaScratch struct {
-	s, x, square, q, t big.Int
-	got, want          []byte
+	s, x, square, part, t big.Int
+	folded                [rsaFolds]big.Int
+	got, want             []byte
 }
 
 var rsaPool = sync.Pool{New: func() any { return new(rsaScratch) }}
@@ -69,27 +91,34 @@ var rsaPool = sync.Pool{New: func() any { return new(rsaScratch) }}
 func (k *rsaKey) power(w *rsaScratch) {
 	w.x.Set(&w.s)
 	for range 16 {
-		w.square.Mul(&w.x, &w.x)
+		w.square.Mul(&w.x, w.part.SetBits(w.x.Bits())) // as if they were two: what math/big has for squares is slower
 		k.reduce(w)
 	}
 	w.square.Mul(&w.x, &w.s)
 	k.reduce(w)
 }
 
-// reduce puts square mod N into x, by Barrett's way (Handbook of Applied Cryptography, 14.42):
-// the quotient is guessed by a product with mu, two too small at most. Whatever is guessed, x is
-// congruent to square, since multiples of N are all that is taken from it.
+// reduce puts square mod N into x. First it is folded to about n words, n those of N; then the
+// quotient is guessed by a product with mu, two too small at most (Barrett's way, Handbook of
+// Applied Cryptography, 14.42). Whatever were guessed, x would be congruent to square and below N.
 func (k *rsaKey) reduce(w *rsaScratch) {
+	y := &w.square
+	for i, f := range k.folds {
+		if all := y.Bits(); len(all) > f.at {
+			w.t.Mul(w.part.SetBits(all[f.at:]), f.rest)
+			y = w.folded[i].Add(&w.t, w.part.SetBits(all[:f.at]))
+		}
+	}
 	n := len(k.pub.N.Bits())
 	var guess []big.Word
-	if high := w.square.Bits(); len(high) >= n {
-		guess = w.t.Mul(w.q.SetBits(high[n-1:]), k.mu).Bits()
+	if all := y.Bits(); len(all) >= n {
+		guess = w.t.Mul(w.part.SetBits(all[n-1:]), k.mu).Bits()
 	}
-	if len(guess) > n+1 {
-		w.x.Mul(w.q.SetBits(guess[n+1:]), k.pub.N)
-		w.x.Sub(&w.square, &w.x)
+	if low := k.most - n + 1; len(guess) > low {
+		w.x.Mul(w.part.SetBits(guess[low:]), k.pub.N)
+		w.x.Sub(y, &w.x)
 	} else {
-		w.x.Set(&w.square)
+		w.x.Set(y)
 	}
 	for w.x.Cmp(k.pub.N) >= 0 {
 		w.x.Sub(&w.x, k.pub.N)
