@@ -26,19 +26,15 @@ const (
 func content() Filter {
 	return Filter{Name: "content", Stage: mail.Data, Facts: ContentFacts{}, OnFail: Unknown, Inline: true,
 		Gather: func(ctx context.Context, in *Input) (any, error) {
-			f, err := readContent(ctx, in)
-			if err != nil {
-				return ContentFacts{}, err
-			}
-			return *f, nil
+			return readContent(ctx, in)
 		}}
 }
 
 // readContent reads a message to its end.
-func readContent(ctx context.Context, in *Input) (*ContentFacts, error) {
+func readContent(ctx context.Context, in *Input) (ContentFacts, error) {
 	h, err := in.Body.Header()
 	if err != nil {
-		return nil, err
+		return ContentFacts{}, err
 	}
 	r := in.Body.Open()
 	defer r.Close()
@@ -51,19 +47,20 @@ func readContent(ctx context.Context, in *Input) (*ContentFacts, error) {
 		return r.Next()
 	})
 	if err != nil {
-		return nil, err
+		return ContentFacts{}, err
 	}
 	if c.doubtful() {
 		c.secondReading(in.Body)
 	}
 	c.finish()
-	return &c.facts, nil
+	return c.facts, nil
 }
 
 // read walks the message with the header h; next gives all of its bytes, block by block.
 func (c *collector) read(h *mail.Header, received time.Time, next func() ([]byte, error)) error {
 	c.header(h, received)
-	s := &mimeWalk{c: c, flaws: &c.flaws, bol: true}
+	s := &c.walk
+	s.c, s.flaws, s.bol = c, &c.flaws, true
 	checkFields(h, s.flaws)
 	e := readEntity(h, s.flaws, false)
 	c.facts.Type = clipUTF8(e.typ, 100)
@@ -104,7 +101,7 @@ type collector struct {
 	seen     map[Link]bool // links, once there are more than a few; URL and TextHost alone
 	views    *viewList     // what decodedViews asks for
 	bufs     [][]byte      // free ones
-	pool     *[][]byte
+	walk     mimeWalk      // of the message itself
 }
 
 // Readings of readings multiply: a message in a message, each encoded in two ways, is four, and
@@ -124,13 +121,30 @@ func (c *collector) mayDecode(n int) bool {
 	return false
 }
 
-// bufferPool keeps buffers for first bytes and text views between messages.
-var bufferPool = sync.Pool{New: func() any { return new([][]byte) }}
+// collectorPool keeps collectors for their buffers: first bytes, text views, heads of parts.
+var collectorPool = sync.Pool{New: func() any { return new(collector) }}
 
 func newCollector() *collector {
-	pool := bufferPool.Get().(*[][]byte)
-	return &collector{textLeft: maxTextTotal, pool: pool, bufs: *pool}
+	c := collectorPool.Get().(*collector)
+	c.textLeft = maxTextTotal
+	return c
 }
+
+// release gives c back; nobody must refer to it any more.
+func (c *collector) release() {
+	kept := collector{bufs: c.bufs}
+	if cap(c.walk.carry) <= maxKept {
+		kept.walk.carry = c.walk.carry[:0]
+	}
+	if cap(c.walk.head) <= maxKept {
+		kept.walk.head = c.walk.head[:0]
+	}
+	*c = kept
+	collectorPool.Put(c)
+}
+
+// maxKept is the longest carry or head that is kept.
+const maxKept = 64 << 10
 
 // buffer returns an empty buffer of at least sniffBytes.
 func (c *collector) buffer() []byte {
@@ -150,11 +164,6 @@ func (c *collector) giveBack(b []byte) {
 	if cap(b) >= sniffBytes && len(c.bufs) < maxPooled {
 		c.bufs = append(c.bufs, b[:0])
 	}
-}
-
-func (c *collector) release() {
-	*c.pool = c.bufs
-	bufferPool.Put(c.pool)
 }
 
 // keepText appends to a text view within the limits.

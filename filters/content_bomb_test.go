@@ -28,7 +28,8 @@ func bombed(t *testing.T, msg []byte) (*ContentFacts, int) {
 		t.Fatal(err)
 	}
 	c.finish()
-	return &c.facts, c.decoded
+	f := c.facts
+	return &f, c.decoded
 }
 
 // A message within a message, each in two encodings, has two readings, then four, then eight.

@@ -95,7 +95,7 @@ func (c *collector) header(h *m.Header, received time.Time) {
 
 // fieldText is a field's value, decoded and capped.
 func fieldText(v string, flaws *defects) string {
-	v = strings.Trim(v, " \t\r\n")
+	v = m.TrimBlanks(v)
 	if strings.IndexByte(v, '\n') >= 0 || strings.IndexByte(v, '\r') >= 0 {
 		v = unfold(v[:min(len(v), 2*maxFactValue)])
 	}
@@ -110,7 +110,7 @@ func fieldText(v string, flaws *defects) string {
 
 // unfold is mail.Unfold for a string.
 func unfold(v string) string {
-	v = strings.Trim(v, " \t\r\n")
+	v = m.TrimBlanks(v)
 	var b strings.Builder
 	b.Grow(len(v))
 	for line, rest, more := "", v, true; more; {

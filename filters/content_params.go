@@ -3,6 +3,8 @@ package filters
 import (
 	"strconv"
 	"strings"
+
+	"postern/mail"
 )
 
 // Limits of one structured header field. Beyond them the rest is not read and the message is
@@ -124,11 +126,11 @@ func (l *paramList) read(v string, quotes bool) {
 		if first {
 			first = false
 			if l.head == "" {
-				l.head = strings.Trim(seg, " \t\r\n")
+				l.head = mail.TrimBlanks(seg)
 			}
 			continue
 		}
-		if strings.Trim(seg, " \t\r\n") == "" {
+		if mail.TrimBlanks(seg) == "" {
 			continue
 		}
 		if len(l.params) >= maxParams {
@@ -179,7 +181,7 @@ func cutSegment(v string, quotes bool) (seg, rest string, more bool) {
 func (l *paramList) values(key, val string) {
 	p := param{seq: -1}
 	k := strings.Trim(key, " \t\r\n\"'")
-	p.odd = k != strings.Trim(key, " \t\r\n") || len(key) > 0 && isSpace(key[len(key)-1]) || len(val) > 0 && isSpace(val[0])
+	p.odd = k != mail.TrimBlanks(key) || len(key) > 0 && isSpace(key[len(key)-1]) || len(val) > 0 && isSpace(val[0])
 	p.key = strings.ToLower(k)
 	if base, tail, ok := strings.Cut(p.key, "*"); ok { // RFC 2231 3, 4
 		p.key = strings.TrimRight(base, " \t")
@@ -196,7 +198,7 @@ func (l *paramList) values(key, val string) {
 		l.odd = true
 		return
 	}
-	val = strings.Trim(val, " \t\r\n")
+	val = mail.TrimBlanks(val)
 	if len(val) >= 2 && val[0] == '"' {
 		inner, end := unquote(val)
 		p.val = inner

@@ -47,7 +47,7 @@ func contentOf(t testing.TB, p []byte) ContentFacts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return *f
+	return f
 }
 
 func readFile(t testing.TB, name string) []byte {

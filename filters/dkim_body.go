@@ -11,6 +11,7 @@ import (
 type bodyHash interface {
 	write(p []byte)
 	sum() []byte // ends the body; once
+	reset()      // begins another
 }
 
 // A crlfHash hashes bytes and counts CRLFs that may turn out to be the end of the body.
@@ -27,6 +28,14 @@ const crlfs = "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\
 
 func newSimpleBody() bodyHash  { return &simpleBody{crlfHash: crlfHash{h: sha256.New()}} }
 func newRelaxedBody() bodyHash { return &relaxedBody{crlfHash: crlfHash{h: sha256.New()}} }
+
+func (b *simpleBody) reset()  { b.crlfHash.reset(); b.cr = false }
+func (b *relaxedBody) reset() { b.crlfHash.reset(); b.blank, b.cr = false, false }
+
+func (c *crlfHash) reset() {
+	c.h.Reset()
+	c.n, c.pending, c.some = 0, 0, false
+}
 
 // put hashes p behind what is pending.
 func (c *crlfHash) put(p []byte) {

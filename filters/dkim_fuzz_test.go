@@ -12,6 +12,8 @@ import (
 
 var refTag = regexp.MustCompile(`^[ \t\r\n]*([A-Za-z][A-Za-z0-9_]*)[ \t\r\n]*=((?s).*)$`)
 
+const dkimBlanks = " \t\r\n" // FWS, in any number
+
 // refTags reads a tag-list as RFC 6376 3.2 has it, with 8-bit bytes in values and blanks behind
 // the last ";" allowed.
 func refTags(list string) (names, values []string, ok bool) {

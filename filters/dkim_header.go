@@ -2,7 +2,6 @@ package filters
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"slices"
 
 	"postern/mail"
@@ -38,36 +37,41 @@ func nameSum(name string) uint32 {
 
 // hash gives the header hash of a signature (RFC 6376 3.7): the fields that h= names, each
 // name taking the next one from the bottom up (5.4.2) and nothing when none is left, then the
-// signature's own field with an empty b=. room is scratch space; it is returned, perhaps grown.
-func (x headerIndex) hash(s *dkimSignature, room []byte) (sum, scratch []byte) {
-	h := sha256.New()
-	used := make([]bool, len(x.fields))
-	used[s.field] = true // 3.7: a signature does not cover itself
+// signature's own field with an empty b=. The sum lies in w.
+func (x headerIndex) hash(s *dkimSignature, w *dkimScratch) []byte {
+	w.header.Reset()
+	w.used = append(w.used[:0], make([]bool, len(x.fields))...)
+	w.used[s.field] = true // 3.7: a signature does not cover itself
+	out := w.text[:0]
 	for _, name := range s.facts.Signed {
-		i := x.last(name, used)
+		i := x.last(name, w.used)
 		if i < 0 {
 			continue
 		}
-		used[i] = true
+		w.used[i] = true
 		raw := x.fields[i].Raw
 		if s.relaxedHeader {
-			room = append(relaxField(room[:0], raw), "\r\n"...)
-			raw = room
+			out = append(relaxField(out, raw), "\r\n"...)
+		} else if out = append(out, raw...); !bytes.HasSuffix(raw, []byte{'\n'}) { // the message ended here
+			out = append(out, "\r\n"...)
 		}
-		h.Write(raw)
-		if !bytes.HasSuffix(raw, []byte{'\n'}) { // the message ended here
-			h.Write([]byte("\r\n"))
+		if len(out) > maxScratch {
+			w.header.Write(out)
+			out = out[:0]
 		}
 	}
 	// All between "b=" and ";" goes, white space included (3.5).
-	room = append(append(room[:0], s.raw[:s.from]...), s.raw[s.to:]...)
-	if n := len(room); s.relaxedHeader {
-		room = relaxField(room, room[:n])
-		h.Write(room[n:])
+	begin := len(out)
+	out = append(append(out, s.raw[:s.from]...), s.raw[s.to:]...)
+	if end := len(out); s.relaxedHeader {
+		out = relaxField(out, out[begin:end])
+		out = append(out[:begin], out[end:]...)
 	} else {
-		h.Write(trimLineEnd(room))
+		out = out[:begin+len(trimLineEnd(out[begin:]))]
 	}
-	return h.Sum(room[:0]), room
+	w.header.Write(out)
+	w.text = out
+	return w.header.Sum(w.sum[:0])
 }
 
 // last gives the last field of the name that is not used yet, or -1.
@@ -110,7 +114,7 @@ func (x headerIndex) coverage(signed []string) (oversigned bool, extra []string)
 // relaxField appends a field in relaxed form (RFC 6376 3.4.2), without the CRLF at its end.
 func relaxField(dst, raw []byte) []byte {
 	colon := bytes.IndexByte(raw, ':')
-	for _, c := range bytes.TrimRight(raw[:colon], dkimBlanks) {
+	for _, c := range mail.TrimBlanks(raw[:colon]) {
 		if c >= 'A' && c <= 'Z' {
 			c += 'a' - 'A'
 		}
@@ -171,7 +175,7 @@ func blankFold(raw []byte) dkimFault {
 		if end == 0 {
 			end = len(raw)
 		}
-		if c := raw[0]; (c == ' ' || c == '\t') && len(bytes.Trim(raw[:end], dkimBlanks)) == 0 {
+		if c := raw[0]; (c == ' ' || c == '\t') && len(mail.TrimBlanks(raw[:end])) == 0 {
 			return dkimFault{dkimPolicy, "a blank line within a header field"}
 		}
 		raw = raw[end:]

@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
-	"sync"
 )
 
 // Limits of a key record. 8,192 bits take 1,430 characters.
@@ -109,38 +108,4 @@ func (k *dkimKey) readRSA(der []byte) dkimFault {
 	}
 	k.rsa = newRSAKey(key)
 	return dkimFault{}
-}
-
-// keyCache keeps parsed keys by the text of their record, so that it never has to know how
-// long a record is valid. Its size is bounded; any entry may go when it is full.
-type keyCache struct {
-	mu   sync.Mutex
-	keys map[string]*dkimKey
-}
-
-const maxCachedKeys = 1000
-
-func (c *keyCache) get(txt string) *dkimKey {
-	c.mu.Lock()
-	k := c.keys[txt]
-	c.mu.Unlock()
-	if k != nil {
-		return k
-	}
-	if k = parseKey(txt); len(txt) > maxKeyText {
-		return k
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.keys == nil {
-		c.keys = make(map[string]*dkimKey)
-	}
-	for old := range c.keys {
-		if len(c.keys) < maxCachedKeys {
-			break
-		}
-		delete(c.keys, old)
-	}
-	c.keys[txt] = k
-	return k
 }

@@ -26,8 +26,6 @@ type dkimTag struct {
 // maxDKIMTags bounds a tag-list; the RFCs know fifteen tags.
 const maxDKIMTags = 64
 
-const dkimBlanks = " \t\r\n" // FWS, in any number
-
 // parseTags appends the tags of list to tags. It is strict: an unknown tag is no error, but
 // one that occurs twice, an empty one and a control character anywhere are.
 func parseTags(list []byte, tags []dkimTag) ([]dkimTag, dkimFault) {
@@ -39,14 +37,14 @@ func parseTags(list []byte, tags []dkimTag) ([]dkimTag, dkimFault) {
 			more = false
 		}
 		spec := list[pos:end]
-		if !more && len(bytes.Trim(spec, dkimBlanks)) == 0 {
+		if !more && len(mail.TrimBlanks(spec)) == 0 {
 			break // behind the last ";"
 		}
 		eq := bytes.IndexByte(spec, '=')
 		if eq < 0 {
 			return tags, permerror("syntax error in the tag list")
 		}
-		t := dkimTag{name: bytes.Trim(spec[:eq], dkimBlanks), value: bytes.Trim(spec[eq+1:], dkimBlanks), from: pos + eq + 1, to: end}
+		t := dkimTag{name: mail.TrimBlanks(spec[:eq]), value: mail.TrimBlanks(spec[eq+1:]), from: pos + eq + 1, to: end}
 		if !isTagName(t.name) || !isTagValue(t.value) {
 			return tags, permerror("syntax error in the tag list")
 		}
@@ -109,7 +107,7 @@ func tagLists(list []byte, item string) bool {
 	for more := true; more; {
 		var one []byte
 		one, list, more = bytes.Cut(list, []byte{':'})
-		if string(bytes.Trim(one, dkimBlanks)) == item {
+		if string(mail.TrimBlanks(one)) == item {
 			return true
 		}
 	}

@@ -428,15 +428,18 @@ func TestDKIMPanicIsAnError(t *testing.T) {
 	}
 }
 
-func TestKeyCacheIsBounded(t *testing.T) {
-	var c keyCache
-	for i := range 3 * maxCachedKeys {
+func TestRecordCacheIsBounded(t *testing.T) {
+	c := recordCache[dkimKey]{parse: parseKey}
+	for i := range 3 * maxCachedRecords {
 		c.get(fmt.Sprintf("p=; n=%d", i))
 	}
-	if n := len(c.keys); n > maxCachedKeys {
-		t.Errorf("%d keys", n)
+	if n := len(c.parsed); n > maxCachedRecords {
+		t.Errorf("%d records", n)
 	}
 	if first := c.get(dkimRecord()); c.get(dkimRecord()) != first {
 		t.Error("a key is parsed twice")
+	}
+	if long := "p=; n=" + strings.Repeat("x", maxCachedText); c.get(long) == c.get(long) {
+		t.Error("a long text is kept")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +27,7 @@ const (
 type dkimVerifier struct {
 	most     int
 	resolver Resolver
-	keys     keyCache
+	keys     recordCache[dkimKey]
 	scratch  sync.Pool
 }
 
@@ -35,7 +36,8 @@ func newDKIMVerifier(c DKIMConfig, r Resolver) *dkimVerifier {
 	if v.most <= 0 {
 		v.most = defaultSignatures
 	}
-	v.scratch.New = func() any { b := make([]byte, 0, 4096); return &b }
+	v.keys.parse = parseKey
+	v.scratch.New = func() any { return &dkimScratch{header: sha256.New()} }
 	return v
 }
 
@@ -73,7 +75,7 @@ func (v *dkimVerifier) verifyAll(ctx context.Context, body *mail.Body, h *mail.H
 	}
 	wait := v.start(lookups, x, sigs[here:])
 	defer func() { cancel(); wait() }() // also when something below panics
-	bodies, err := hashBody(ctx, body, h, sigs)
+	bodies, err := v.hashBody(ctx, body, h, sigs)
 	if err != nil {
 		cancel()
 	} else if here == 1 {
@@ -101,7 +103,7 @@ func (v *dkimVerifier) verifyNow(ctx context.Context, body *mail.Body, h *mail.H
 	for _, s := range sigs {
 		v.checkWith(x, s)
 	}
-	bodies, err := hashBody(ctx, body, h, sigs)
+	bodies, err := v.hashBody(ctx, body, h, sigs)
 	if err = cmp.Or(err, context.Cause(ctx)); err != nil {
 		return err
 	}
@@ -209,10 +211,9 @@ func (v *dkimVerifier) verifyHeader(x headerIndex, s *dkimSignature) dkimFault {
 	if key.strict && s.idDomain != s.facts.Domain {
 		return dkimFault{dkimFail, "the key allows no subdomain in i="}
 	}
-	room := v.scratch.Get().(*[]byte)
-	defer v.scratch.Put(room)
-	sum, grown := x.hash(s, *room)
-	*room = grown[:0]
+	w := v.scratch.Get().(*dkimScratch)
+	defer v.scratch.Put(w)
+	sum := x.hash(s, w)
 	var ok bool
 	switch {
 	case key.rsa != nil && s.facts.Algorithm == "rsa-sha256":
@@ -248,14 +249,12 @@ func isNotFound(err error) bool {
 }
 
 // hashBody reads the body to its end and hashes it once in each form that a signature wants.
-func hashBody(ctx context.Context, body *mail.Body, h *mail.Header, sigs []*dkimSignature) (sums [2][]byte, err error) {
+func (v *dkimVerifier) hashBody(ctx context.Context, body *mail.Body, h *mail.Header, sigs []*dkimSignature) (sums [2][]byte, err error) {
+	w := v.scratch.Get().(*dkimScratch)
+	defer v.scratch.Put(w)
 	var forms [2]bodyHash
 	for _, s := range sigs {
-		if i := s.form(); forms[i] == nil && i == 0 {
-			forms[i] = newSimpleBody()
-		} else if forms[i] == nil {
-			forms[i] = newRelaxedBody()
-		}
+		forms[s.form()] = w.body(s.form())
 	}
 	r := body.Open()
 	defer r.Close()

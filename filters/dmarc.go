@@ -47,6 +47,7 @@ func dmarc(c DMARCConfig, r Resolver) Filter {
 	if c.Budget == 0 {
 		c.Budget = dmarcBudget
 	}
+	records := &recordCache[dmarcRecord]{parse: parseDMARC}
 	return Filter{Name: "dmarc", Stage: mail.Data, After: []string{"spf", "dkim"}, Facts: DMARCFacts{}, OnFail: Unknown,
 		Quick: remembers(r), Timeout: 40 * time.Second, // it waits for spf and dkim
 		Gather: func(ctx context.Context, in *Input) (any, error) {
@@ -54,7 +55,7 @@ func dmarc(c DMARCConfig, r Resolver) Filter {
 			if err != nil {
 				return nil, err
 			}
-			e := dmarcEval{tree: dmarcTree{dns: r, psl: c.PSL}, budget: c.Budget}
+			e := dmarcEval{tree: dmarcTree{dns: r, psl: c.PSL, records: records}, budget: c.Budget}
 			return e.evaluate(ctx, in, h.Authors())
 		}}
 }

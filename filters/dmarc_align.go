@@ -17,7 +17,7 @@ type identifier struct {
 // or was never started has no answer, which is not the same. The error is that of our own
 // context.
 func (e *dmarcEval) identifiers(ctx context.Context, in *Input) ([]identifier, error) {
-	var ids []identifier
+	ids := make([]identifier, 0, 4)
 	v, err := in.Fact(ctx, "spf")
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)

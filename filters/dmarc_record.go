@@ -34,8 +34,8 @@ var dmarcTags = [...]string{"p", "sp", "np", "psd", "t", "adkim", "aspf", "rua",
 // parseDMARC reads a record for which isDMARC holds. It never fails: unknown tags and bad
 // values are ignored in favour of the defaults (RFC 9989 4.8). Of a tag that stands twice
 // the first counts.
-func parseDMARC(txt string) dmarcRecord {
-	r := dmarcRecord{text: txt, psd: 'u'}
+func parseDMARC(txt string) *dmarcRecord {
+	r := &dmarcRecord{text: txt, psd: 'u'}
 	var seen [len(dmarcTags)]bool
 	_, rest, more := strings.Cut(txt, ";")
 	for more {

@@ -28,6 +28,8 @@ type dmarcTree struct {
 	psl   bool // organizational domains by the public suffix list (RFC 7489 3.2)
 	walks map[string]dmarcWalk
 
+	records *recordCache[dmarcRecord]
+
 	last       string // the record asked for last, since a walk begins where its caller just looked
 	lastRecord *dmarcRecord
 }
@@ -42,27 +44,26 @@ func (t *dmarcTree) record(ctx context.Context, domain string) (*dmarcRecord, er
 	if err != nil && !(errors.As(err, &d) && d.NotFound) {
 		return nil, err
 	}
-	t.last, t.lastRecord = domain, selectDMARC(txts)
+	t.last, t.lastRecord = domain, nil
+	if one := selectDMARC(txts); one != "" {
+		t.lastRecord = t.records.get(one)
+	}
 	return t.lastRecord, nil
 }
 
-// selectDMARC picks the only policy record (RFC 9989 4.10, steps 2 and 6).
-func selectDMARC(txts []string) *dmarcRecord {
+// selectDMARC picks the only policy record (RFC 9989 4.10, steps 2 and 6), "" for none.
+func selectDMARC(txts []string) string {
 	var one string
 	for _, txt := range txts {
 		if !isDMARC(txt) {
 			continue
 		}
 		if one != "" {
-			return nil
+			return ""
 		}
 		one = txt
 	}
-	if one == "" {
-		return nil
-	}
-	r := parseDMARC(one)
-	return &r
+	return one
 }
 
 // walk walks up from domain.

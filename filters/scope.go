@@ -98,7 +98,7 @@ func (s *Scope) begin(fs []Filter) []run {
 		}
 		begun = append(begun, run{filter: &fs[i], began: now})
 		s.mu.Lock()
-		s.runs = append(s.runs, &begun[len(begun)-1])
+		s.runs = append(slices.Grow(s.runs, len(fs)-i), &begun[len(begun)-1])
 		s.mu.Unlock()
 	}
 	s.wg.Add(len(begun))

@@ -30,9 +30,23 @@ func (f *Field) Body() []byte {
 // Value gives the unfolded value without surrounding blanks (RFC 5322 2.2.3).
 func (f *Field) Value() string { return Unfold(f.Body()) }
 
+// TrimBlanks removes blanks and line endings around s.
+func TrimBlanks[S ~string | ~[]byte](s S) S {
+	from, to := 0, len(s)
+	for from < to && isBlank(s[from]) {
+		from++
+	}
+	for to > from && isBlank(s[to-1]) {
+		to--
+	}
+	return s[from:to]
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
 // Unfold removes line endings and trims blanks around.
 func Unfold(b []byte) string {
-	b = bytes.Trim(b, " \t\r\n")
+	b = TrimBlanks(b)
 	if bytes.IndexByte(b, '\n') < 0 && bytes.IndexByte(b, '\r') < 0 {
 		return string(b)
 	}
@@ -154,8 +168,8 @@ func parseField(raw []byte) Field {
 		return f
 	}
 	name := raw[:f.colon]
-	if trimmed := bytes.TrimRight(name, " \t\r\n"); len(trimmed) != len(name) {
-		name, f.Obsolete = trimmed, true
+	for len(name) > 0 && isBlank(name[len(name)-1]) {
+		name, f.Obsolete = name[:len(name)-1], true
 	}
 	if f.name = len(name); f.name == 0 {
 		f.Malformed = true
