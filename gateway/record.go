@@ -105,7 +105,7 @@ func (r *recipient) outcome(reply *mail.Reply, gone bool) journal.Outcome {
 		}
 	}
 	o := journal.Outcome{Recipient: r.to.Address, Rule: v.Rule, Class: v.Class, Because: bounded(r.because(said), 500),
-		Score: v.Score, Held: r.held}
+		Score: v.Score, Held: r.held, Breaker: v.Breaker}
 	if r.did != rules.None {
 		o.Do = r.did.String()
 	}

@@ -65,6 +65,9 @@ func (x *encoder) outcome(r *row, o *Outcome) {
 		x.value("effects", o.Effects)
 	}
 	x.words("place", o.Place)
+	if len(o.Breaker) > 0 {
+		x.value("breaker", o.Breaker)
+	}
 	if o.Shadow != nil {
 		x.value("shadow", o.Shadow)
 	}

@@ -43,9 +43,10 @@ type Outcome struct {
 	Upstream  string          `json:"upstream,omitempty"` // what the internal server said
 	Held      string          `json:"held,omitempty"`     // id in quarantine
 	Effects   []string        `json:"effects,omitempty"`
-	Place     string          `json:"place,omitempty"`  // of the rule that decided: "20-spoof.yaml:12"
-	Shadow    *Shadow         `json:"shadow,omitempty"` // what shadow rules would have had done, when that is something else
-	Rules     json.RawMessage `json:"rules,omitempty"`  // the walk: []rules.Step
+	Breaker   []string        `json:"breaker,omitempty"` // rules that matched, but whose breaker is open
+	Place     string          `json:"place,omitempty"`   // of the rule that decided: "20-spoof.yaml:12"
+	Shadow    *Shadow         `json:"shadow,omitempty"`  // what shadow rules would have had done, when that is something else
+	Rules     json.RawMessage `json:"rules,omitempty"`   // the walk: []rules.Step
 
 	Facts map[string]json.RawMessage `json:"facts,omitempty"` // those that were gathered for this recipient alone, by filter
 

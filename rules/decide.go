@@ -67,6 +67,9 @@ func (e *evaluator) course() int {
 			continue
 		}
 		e.steps[i] = e.walk(r)
+		if e.steps[i].state != waits && r.tripped {
+			continue // it has no say
+		}
 		switch e.steps[i].state {
 		case waits, hinges, breaks:
 			return i
@@ -304,7 +307,11 @@ func (e *evaluator) verdict(i int) Verdict {
 	t := e.trace(n)
 	v.Steps, v.Trace = t.steps, t.json
 	for j, r := range e.p.rules[:n] {
-		if len(r.effects) > 0 && !r.shadow && e.steps[j].state == matched {
+		switch {
+		case r.shadow || e.steps[j].state != matched:
+		case r.tripped:
+			v.trip(r.name)
+		case len(r.effects) > 0:
 			v.Effects = e.effects(v.Effects, r)
 		}
 	}

@@ -19,7 +19,8 @@ type RuleInfo struct {
 	Reply   string      `json:"reply,omitempty"`   // as written
 	Unknown string      `json:"unknown,omitempty"` // what it makes of a filter without an answer; "": as the filter says
 	Shadow  bool        `json:"shadow,omitempty"`
-	Gather  bool        `json:"gather,omitempty"` // what this shadow rule needs is found out for it
+	Breaker string      `json:"breaker,omitempty"` // tag alarm off; "" for what the configuration says of its class
+	Gather  bool        `json:"gather,omitempty"`  // what this shadow rule needs is found out for it
 	From    time.Time   `json:"from,omitzero"`
 	Until   time.Time   `json:"until,omitzero"`
 	Needs   []string    `json:"needs"` // filters that it reads, those that are off left out
@@ -28,7 +29,7 @@ type RuleInfo struct {
 
 func (c *compiler) describe(t *ruleText, r *rule) RuleInfo {
 	info := RuleInfo{Name: r.name, File: r.file, Line: r.line, When: t.when.value, Class: r.class, Do: r.do, Score: r.score,
-		Because: t.because.value, Reply: t.reply.value, Unknown: t.unknown.String(), Shadow: r.shadow, Gather: r.gather, From: t.from, Until: t.until}
+		Because: t.because.value, Reply: t.reply.value, Unknown: t.unknown.String(), Shadow: r.shadow, Gather: r.gather, Breaker: t.breaker, From: t.from, Until: t.until}
 	for _, e := range t.effects {
 		info.Effects = append(info.Effects, e.name.value)
 	}

@@ -23,6 +23,7 @@ type ruleText struct {
 	score          float64
 	shadow, gather bool
 	unknown        unanswered
+	breaker        string // "" for what its class says
 	from, until    time.Time
 }
 
@@ -39,6 +40,10 @@ func classes() []string {
 	return []string{"virus", "spoof", "malformed", "attachment", "spam", "policy"}
 }
 
+// breakers are what can become of a rule that suddenly decides far more than it used to: it only
+// tags, somebody is told, or nothing.
+func breakers() []string { return []string{"tag", "alarm", "off"} }
+
 // rule reads one entry of rules.
 func (r *reader) rule(n ast.Node) ruleText {
 	var out ruleText
@@ -47,7 +52,7 @@ func (r *reader) rule(n ast.Node) ruleText {
 	out.shadow, out.gather = r.shadow, r.gather
 	had, before := make(map[string]bool), len(*r.errs)
 	for _, f := range r.fields(n, "a rule", "name", "when", "class", "do", "because", "reply", "effects",
-		"score", "unknown", "shadow", "gather", "from", "until") {
+		"score", "unknown", "shadow", "gather", "breaker", "from", "until") {
 		had[f.key] = true
 		if f.key == "effects" {
 			out.effects = r.effectList(f.node)
@@ -82,6 +87,8 @@ func (r *reader) complete(out *ruleText, had map[string]bool) {
 		r.add(out.at.fault(0, "a rule needs do, score or effects", "else it does nothing"))
 	case out.gather && !out.shadow && !r.shadow:
 		r.add(out.at.fault(0, "gather is for shadow rules", "a live rule has what it needs gathered anyway"))
+	case had["breaker"] && (out.do == None || out.do == Deliver):
+		r.add(out.at.fault(0, "a breaker is for a rule that keeps mail back", "it needs do: quarantine, reject, defer or discard"))
 	case had["reply"] && !had["do"]:
 		r.add(out.reply.fault(0, "a reply needs do", "only the rule that decides can answer"))
 	}
@@ -130,6 +137,11 @@ func (r *reader) setRule(out *ruleText, key string, s scalar) {
 		i := slices.Index(unknownWords, s.value)
 		if out.unknown = unanswered(i + 1); i < 0 {
 			r.add(s.fault(0, fmt.Sprintf("unknown cannot be %q", s.value), orAll(s.value, unknownWords)))
+		}
+	case "breaker":
+		out.breaker = s.value
+		if !contains(breakers(), s.value) {
+			r.add(s.fault(0, fmt.Sprintf("unknown breaker %q", s.value), orAll(s.value, breakers())))
 		}
 	case "from":
 		out.from = r.date(s)

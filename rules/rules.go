@@ -36,6 +36,14 @@ type Options struct {
 // A Policy is a compiled set of rules. It never changes and may be used by several
 // goroutines.
 type Policy struct {
+	compiled
+	pool    sync.Pool // of *evaluator
+	tracing sync.RWMutex
+	traces  map[string]*trace // by the state of leaves and rules
+}
+
+// compiled is what Compile found out.
+type compiled struct {
 	rules    []*rule
 	tests    []Test
 	names    []string // of filters
@@ -47,9 +55,6 @@ type Policy struct {
 	shadows  bool // there are shadow rules
 	version  string
 	words    Vocabulary
-	pool     sync.Pool // of *evaluator
-	tracing  sync.RWMutex
-	traces   map[string]*trace // by the state of leaves and rules
 }
 
 // A rule is one compiled rule.
@@ -64,6 +69,7 @@ type rule struct {
 	score   float64
 	shadow  bool
 	gather  bool // what a shadow rule needs is found out for it
+	tripped bool // its breaker is open
 	when    *node
 	because template
 	reply   *replyText
@@ -96,7 +102,7 @@ func Compile(files []Source, o Options) (*Policy, error) {
 	c.setup()
 	fmt.Fprintf(c.hash, "%s off %q defer %q\n", engine, o.Off, o.Defer)
 	texts, tests := c.read(files)
-	p := &Policy{names: c.names, words: o.Vocabulary, offs: make([]bool, len(c.names)), defers: make([]bool, len(c.names)), zero: make([]any, len(c.names))}
+	p := newPolicy(compiled{names: c.names, words: o.Vocabulary, offs: make([]bool, len(c.names)), defers: make([]bool, len(c.names)), zero: make([]any, len(c.names))})
 	for i, name := range c.names {
 		p.offs[i] = slices.Contains(o.Off, name)
 		p.defers[i], p.zero[i] = slices.Contains(o.Defer, name), o.Vocabulary[name]
@@ -116,9 +122,13 @@ func Compile(files []Source, o Options) (*Policy, error) {
 	}
 	p.tests, p.leaves = tests, c.leaves
 	p.version = hex.EncodeToString(c.hash.Sum(nil)[:6])
-	p.traces = make(map[string]*trace)
-	p.pool.New = func() any { return newEvaluator(p) }
 	return p, nil
+}
+
+func newPolicy(c compiled) *Policy {
+	p := &Policy{compiled: c, traces: make(map[string]*trace)}
+	p.pool.New = func() any { return newEvaluator(p) }
+	return p
 }
 
 // read reads the files in the order of their names and puts the built-in rules where they

@@ -87,7 +87,7 @@ func (e *evaluator) walked(n int) []Step {
 	steps, leaves := make([]Step, n), make([]Leaf, 0, total)
 	for i, r := range e.p.rules[:n] {
 		st := e.steps[i]
-		steps[i] = Step{Rule: r.name, Result: st.truth, Matched: st.state == matched, Shadow: r.shadow}
+		steps[i] = Step{Rule: r.name, Result: st.truth, Matched: st.state == matched, Shadow: r.shadow, Breaker: r.tripped}
 		if st.state == matched {
 			steps[i].Do, steps[i].Score = r.do, r.score
 		}

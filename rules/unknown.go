@@ -90,7 +90,7 @@ func (e *evaluator) certain(i int, steps []step, live bool) step {
 	var b bounds
 	var lacking *leaf
 	for j, r := range e.p.rules[:i+1] {
-		if r.shadow && !live {
+		if r.shadow && !live || r.tripped {
 			continue
 		}
 		could := func(n *node) set { return e.could(n, b) }

@@ -84,6 +84,8 @@ type Verdict struct {
 	Place   string      `json:"-"` // the same in short, "20-spoof.yaml:12"; "" when no rule decided
 	Steps   []Step      `json:"-"` // every rule looked at and what it said: shared, not to be changed
 
+	Breaker []string `json:"breaker,omitempty"` // rules that matched, but whose breaker is open: they had no say
+
 	Shadow *Alternate `json:"shadow,omitempty"` // what the shadow rules would have had done, when that is something else
 	Wants  []string   `json:"-"`                // filters without which a shadow rule cannot be decided
 
@@ -123,10 +125,11 @@ type Step struct {
 	Result  Truth       `json:"result"`
 	Matched bool        `json:"matched"`
 	Shadow  bool        `json:"shadow"`
-	Do      Disposition `json:"do,omitempty"`     // what it says when it matched
-	Score   float64     `json:"score,omitempty"`  // what it added
-	Why     string      `json:"why,omitempty"`    // of an unknown: which fact, and whether it failed, timed out or is off
-	Leaves  []Leaf      `json:"leaves,omitempty"` // the sub-expressions
+	Breaker bool        `json:"breaker,omitempty"` // its breaker is open: it has no say
+	Do      Disposition `json:"do,omitempty"`      // what it says when it matched
+	Score   float64     `json:"score,omitempty"`   // what it added
+	Why     string      `json:"why,omitempty"`     // of an unknown: which fact, and whether it failed, timed out or is off
+	Leaves  []Leaf      `json:"leaves,omitempty"`  // the sub-expressions
 }
 
 // A Leaf is one sub-expression between and, or, not, with its value.

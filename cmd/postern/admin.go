@@ -26,6 +26,8 @@ type metrics struct {
 	took     prometheus.Histogram
 	bytes    prometheus.Counter
 	reloads  *prometheus.CounterVec
+	open     *prometheus.GaugeVec
+	alarms   *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -37,8 +39,10 @@ func newMetrics() *metrics {
 		took:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "postern_transaction_seconds", Help: "Time from MAIL to the final reply.", Buckets: []float64{.001, .005, .02, .1, .5, 2, 10, 60, 240}}),
 		bytes:    prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_received_bytes_total", Help: "Bytes of messages received."}),
 		reloads:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_reloads_total", Help: "Reloads of the rules by outcome."}, []string{"outcome"}),
+		open:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "postern_breaker_open", Help: "1 for each rule whose breaker is open."}, []string{"rule"}),
+		alarms:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_breaker_alarms_total", Help: "How often a rule suddenly decided far more than it used to."}, []string{"rule"}),
 	}
-	m.registry.MustRegister(m.messages, m.rules, m.filters, m.took, m.bytes, m.reloads,
+	m.registry.MustRegister(m.messages, m.rules, m.filters, m.took, m.bytes, m.reloads, m.open, m.alarms,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -121,6 +125,16 @@ func (p *program) health() (state map[string]any, degraded bool) {
 		state["off"] = p.policy.off
 	}
 	p.policy.mu.Unlock()
+	if p.breaker != nil {
+		open, alarms := p.breaker.Open()
+		if len(open) > 0 {
+			say("breaker", fmt.Errorf("open: %v", open))
+			state["breakers"] = open
+		}
+		if len(alarms) > 0 {
+			state["alarms"] = alarms
+		}
+	}
 	state["status"] = "ok"
 	if degraded {
 		state["status"] = "degraded"

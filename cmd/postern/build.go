@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/breaker"
 	"postern/filters"
 	"postern/gateway"
 	"postern/journal"
@@ -34,6 +35,7 @@ type program struct {
 	certs    *certificates
 	metrics  *metrics
 	policy   *policyState
+	breaker  *breaker.Breaker // nil: off
 }
 
 // build makes everything that serve needs. close what it returns.
@@ -61,11 +63,16 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 	if err != nil {
 		return p, err
 	}
+	var sinks []journal.Sink
+	if p.breaker = newBreaker(cfg, time.Now()); p.breaker != nil {
+		sinks = append(sinks, counted(p.breaker))
+	}
+	sinks = append(sinks, p.metrics.sink(), journal.LogSink(log)) // what is logged is counted
 	p.spool = mail.NewSpool(gcfg.SpoolDir, 0, gcfg.Limits.Memory)
 	p.gateway = gateway.New(gcfg, gateway.Deps{
 		Upstream:   p.upstream,
 		Quarantine: p.quarantine,
-		Journal:    journal.Tee(p.journal, journal.LogSink(log), p.metrics.sink()),
+		Journal:    journal.Tee(p.journal, sinks...),
 		Spool:      p.spool,
 		Log:        log,
 	})
@@ -77,6 +84,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 func (p *program) close() {
 	var errs []error
 	if p.stores != nil {
+		p.saveBreakers(context.Background())
 		errs = append(errs, p.stores.close())
 	}
 	if p.upstream != nil {

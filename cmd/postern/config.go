@@ -38,6 +38,8 @@ type Config struct {
 	DMARC  DMARCConf  `yaml:"dmarc"`
 	ClamAV ClamAVConf `yaml:"clamav"`
 
+	Breaker BreakerConf `yaml:"breaker"`
+
 	Quarantine KeepConf `yaml:"quarantine"`
 	Journal    KeepConf `yaml:"journal"`
 
@@ -124,6 +126,15 @@ type ClamAVConf struct {
 	OnFailure  string   `yaml:"on_failure"`
 }
 
+// BreakerConf says when a rule decides far more than it used to; see package breaker.
+type BreakerConf struct {
+	Off     bool     `yaml:"off"`
+	Factor  float64  `yaml:"factor"`
+	Least   int      `yaml:"least"`
+	Window  Duration `yaml:"window"`
+	Classes []string `yaml:"classes"`
+}
+
 // KeepConf says how long and how much is kept.
 type KeepConf struct {
 	Keep    Duration `yaml:"keep"`
@@ -145,6 +156,7 @@ func defaultConfig() *Config {
 		Upstream: UpstreamConfig{TLS: "opportunistic", MaxIdle: defaultMaxIdle},
 		TLS:      TLSConfig{MinVersion: "1.2"}, Recipients: "together", BareNewline: "reject",
 		ClamAV:     ClamAVConf{OnFailure: "defer"},
+		Breaker:    BreakerConf{Factor: 10, Least: 50, Window: Duration(10 * time.Minute), Classes: []string{"spam", "policy"}},
 		Quarantine: KeepConf{Keep: Duration(30 * 24 * time.Hour), MaxSize: 10 << 30},
 		Journal:    KeepConf{Keep: Duration(90 * 24 * time.Hour)},
 		Admin:      "127.0.0.1:8026", Log: LogConf{Format: "text", Level: "info"}, Grace: Duration(time.Minute),

@@ -32,6 +32,7 @@ var rooms = map[string][]string{
 	"postern/filters/dnsfake": {"postern/filters"},
 	"postern/rules":           {"postern/mail"},
 	"postern/quarantine":      {"postern/mail", "postern/store"},
+	"postern/breaker":         {},
 	"postern/policies":        {"postern/store"},
 	"postern/journal":         {"postern/mail", "postern/store"},
 	"postern/lists":           {"postern/mail", "postern/store"},

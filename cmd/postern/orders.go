@@ -20,6 +20,7 @@ func (p *program) watch(ctx context.Context) {
 		select {
 		case now := <-tick.C:
 			p.orders(ctx, now)
+			p.tickBreakers(ctx, now)
 		case <-ctx.Done():
 			return
 		}
@@ -51,6 +52,8 @@ func (p *program) obey(o *policies.Order) error {
 			return fmt.Errorf("the gateway reads its rules from %q, where other files stand", p.cfg.Rules)
 		}
 		return nil
+	case policies.Reset:
+		return p.resetBreaker(o.Arg)
 	}
 	return errors.New("this gateway does not know how: it is older than the command")
 }

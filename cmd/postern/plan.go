@@ -23,7 +23,7 @@ type rulePlan struct {
 	Files    []policies.Change `json:"files"`
 	Carried  []string          `json:"carried"` // lists and messages of the folder in force that stay
 	Errors   []checkError      `json:"errors"`
-	Warnings []string          `json:"warnings"`
+	Lint     []rules.Warning   `json:"lint"` // rules that load, but are hardly meant
 	Rules    ruleChanges       `json:"rules"`
 	Tests    *testReport       `json:"tests,omitempty"`
 	OK       bool              `json:"ok"` // it may be applied
@@ -76,7 +76,7 @@ func sameFolder(a, b string) (bool, error) {
 // newPlan compiles and tests files as they would stand in the folder in force. dir is what they
 // are called by until then.
 func newPlan(cfg *Config, dir string, files policies.Files) (*rulePlan, error) {
-	p := &rulePlan{Dir: dir, Into: cfg.Rules, Errors: []checkError{}, Warnings: []string{}, Carried: []string{},
+	p := &rulePlan{Dir: dir, Into: cfg.Rules, Errors: []checkError{}, Lint: []rules.Warning{}, Carried: []string{},
 		Rules: ruleChanges{New: []string{}, Changed: []string{}, Gone: []string{}}}
 	var err error
 	if cfg.Rules != "" {
@@ -108,9 +108,11 @@ func (p *rulePlan) judge(cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	if _, err := named.compile(fs); err != nil {
+	here, err := named.compile(fs)
+	if err != nil {
 		return err
 	}
+	p.Lint = append(p.Lint, here.Lint()...)
 	set, err := newRuleSet(cfg, cfg.Rules, policies.Of(cfg.Rules, p.files)) // the version goes by where it will stand
 	if err != nil {
 		return err
@@ -194,8 +196,8 @@ func (p *rulePlan) print(w io.Writer) {
 	for _, e := range p.Errors {
 		fmt.Fprintf(w, "error   %s\n", strings.TrimSpace(e.String()))
 	}
-	for _, l := range p.Warnings {
-		fmt.Fprintf(w, "lint    %s\n", l)
+	for _, l := range p.Lint {
+		fmt.Fprintf(w, "lint    %s\n", &l)
 	}
 	if p.Tests != nil {
 		p.Tests.printFailures(w)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"postern/gateway"
 	"postern/policies"
 	"postern/rules"
 )
@@ -36,6 +37,10 @@ func (p *program) loadPolicy(how string) error {
 	if err == nil {
 		err = p.accepts(c, how)
 	}
+	var policy *gateway.Policy
+	if err == nil {
+		policy, err = p.watchRules(c)
+	}
 	p.policy.mu.Lock()
 	defer p.policy.mu.Unlock()
 	p.policy.error = err
@@ -43,8 +48,8 @@ func (p *program) loadPolicy(how string) error {
 		return err
 	}
 	p.policy.off, p.policy.now = offFilters(c.rules), c
-	p.gateway.SetPolicy(c.policy)
-	p.log.Info("policy in force", "version", c.policy.Version(), "rules", len(c.rules.Rules()), "tests", c.tests.All, "filters", c.policy.Filters())
+	p.gateway.SetPolicy(policy)
+	p.log.Info("policy in force", "version", policy.Version(), "rules", len(c.rules.Rules()), "tests", c.tests.All, "filters", c.policy.Filters())
 	if len(p.policy.off) > 0 {
 		p.log.Warn("rules name filters that are not configured, and are skipped (clamav: give clamav.addresses or --clamd)", "filters", p.policy.off)
 	}

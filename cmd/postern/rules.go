@@ -20,6 +20,7 @@ type rulesCmd struct {
 	Apply    rulesApplyCmd    `cmd:"" help:"Put a folder of rules in force, in one step."`
 	History  rulesHistoryCmd  `cmd:"" help:"Each set of rules that was in force: when, by whom, why."`
 	Rollback rulesRollbackCmd `cmd:"" help:"Put an earlier version in force again."`
+	Breaker  rulesBreakerCmd  `cmd:"" help:"Rules that suddenly decide far more than they used to."`
 	Builtin  rulesBuiltinCmd  `cmd:"" help:"Print the built-in policy, as a start for rule files of your own."`
 }
 

@@ -7,11 +7,13 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/net/publicsuffix"
 
 	"postern/gateway"
 	"postern/mail"
+	"postern/rules"
 )
 
 // validate checks what the decoder cannot; all problems at once.
@@ -22,6 +24,7 @@ func (c *Config) validate() error {
 	p.routes()
 	p.limits()
 	p.words()
+	p.breaker()
 	p.neighbours()
 	return errors.Join(p.errs...)
 }
@@ -165,6 +168,22 @@ func (p *problems) words() {
 	p.oneOf("$.log.format", c.Log.Format, "text", "json")
 	p.oneOf("$.log.level", c.Log.Level, "debug", "info", "warn", "error")
 	p.oneOf("$.clamav.on_failure", c.ClamAV.OnFailure, "defer", "quarantine", "accept")
+}
+
+// breaker checks when a rule decides too much.
+func (p *problems) breaker() {
+	b := &p.c.Breaker
+	switch {
+	case b.Factor < 2 || b.Factor > 1e6:
+		p.bad("$.breaker.factor", "%v is no factor: how many times the usual is too much, 2 or more", b.Factor)
+	case b.Least < 1:
+		p.bad("$.breaker.least", "%d messages are no limit", b.Least)
+	case b.Window < Duration(time.Second):
+		p.bad("$.breaker.window", "too short to count messages in")
+	}
+	for i, c := range b.Classes {
+		p.oneOf(fmt.Sprintf("$.breaker.classes[%d]", i), c, rules.Classes()...)
+	}
 }
 
 // neighbours checks the addresses of others: clamd, DNS, proxies, relays.

@@ -1,0 +1,38 @@
+package rules
+
+import (
+	"slices"
+	"strings"
+)
+
+// BreakerHeader is added to mail that a rule would have kept back, were its breaker not open.
+const BreakerHeader = "X-Postern-Breaker"
+
+// Tripped gives this policy with the breakers of some rules open: they are looked at, and
+// waited for, as ever, but what they say is only tagged, and the walk goes on. The version says
+// which, since the same facts may now lead to another verdict.
+func (p *Policy) Tripped(names []string) *Policy {
+	if len(names) == 0 {
+		return p
+	}
+	q := newPolicy(p.compiled)
+	q.rules = slices.Clone(p.rules)
+	for i, r := range q.rules {
+		if slices.Contains(names, r.name) && r.do != None {
+			open := *r
+			open.tripped = true
+			q.rules[i] = &open
+		}
+	}
+	q.version += "!" + strings.Join(names, ",")
+	return q
+}
+
+// trip notes that a rule matched whose breaker is open.
+func (v *Verdict) trip(rule string) {
+	v.Breaker = append(v.Breaker, rule)
+	v.Effects = append(v.Effects, Effect{Name: "add_header", Args: []string{BreakerHeader, rule}})
+}
+
+// Classes are what a verdict can be about.
+func Classes() []string { return classes() }
