@@ -45,14 +45,13 @@ const (
 // ReadAll reads a folder with all that is in it but hidden files, until it was read without
 // being changed meanwhile.
 func ReadAll(dir string) (Files, error) {
-	for range readTries {
+	for n := 1; ; n++ {
 		files, err := readAll(dir)
-		if !errors.Is(err, ErrMoving) {
+		if n == readTries || !errors.Is(err, ErrMoving) {
 			return files, err
 		}
 		time.Sleep(readWait)
 	}
-	return nil, fmt.Errorf("%s: %w again and again", dir, ErrMoving)
 }
 
 func readAll(dir string) (Files, error) {

@@ -241,9 +241,13 @@ func TestReadRefuses(t *testing.T) {
 	for name, prepare := range map[string]func(dir string){
 		"no *.yaml":          func(dir string) { os.WriteFile(dir+"/.x.yaml", nil, 0o600) },
 		"rename it to .yaml": func(dir string) { os.WriteFile(dir+"/x.yml", nil, 0o600) },
+		"is empty":           func(dir string) { os.WriteFile(dir+"/x.yaml", []byte("\n"), 0o600) },
 		"no file":            func(dir string) { os.Mkdir(dir+"/x.yaml", 0o700) },
-		"link to a folder":   func(dir string) { os.WriteFile(dir+"/x.yaml", nil, 0o600); os.Symlink(top, dir+"/list") },
-		"no such file":       func(dir string) { os.Remove(dir) },
+		"link to a folder": func(dir string) {
+			os.WriteFile(dir+"/x.yaml", []byte("rules: []"), 0o600)
+			os.Symlink(top, dir+"/list")
+		},
+		"no such file": func(dir string) { os.Remove(dir) },
 	} {
 		dir := filepath.Join(top, strings.ReplaceAll(name, " ", "-"))
 		if err := os.Mkdir(dir, 0o700); err != nil {

@@ -5,6 +5,7 @@
 package policies
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ import (
 // Errors that callers tell apart.
 var (
 	ErrEmpty  = errors.New("no *.yaml file")
-	ErrMoving = errors.New("changed while it was read")
+	ErrMoving = errors.New("it is being written")
 )
 
 // Limits of a set.
@@ -64,10 +65,14 @@ func Read(dir string) (*Set, error) {
 	}
 	s.names = names
 	for _, n := range names {
-		if _, err := s.Text(n); errors.Is(err, fs.ErrNotExist) && !isLink(filepath.Join(s.dir, n)) {
+		text, err := s.Text(n)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && !isLink(filepath.Join(s.dir, n)):
 			return nil, fmt.Errorf("%s: %w", dir, ErrMoving)
-		} else if err != nil {
+		case err != nil:
 			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, n), err)
+		case len(bytes.TrimSpace(text)) == 0: // as it is between the emptying and the writing
+			return nil, fmt.Errorf("%s is empty: %w (remove it if it is to have no rules)", filepath.Join(dir, n), ErrMoving)
 		}
 	}
 	return s, nil

@@ -17,16 +17,16 @@ import (
 // A rulePlan is what a folder of rules would change: one screen. Its fields are a contract of
 // --json.
 type rulePlan struct {
-	Dir      string            `json:"dir"`
-	Into     string            `json:"into,omitempty"`    // the folder in force; "" while the built-in policy decides
-	Version  string            `json:"version,omitempty"` // compiled; "" when it does not load
-	Files    []policies.Change `json:"files"`
-	Carried  []string          `json:"carried"` // lists and messages of the folder in force that stay
-	Errors   []checkError      `json:"errors"`
-	Lint     []rules.Warning   `json:"lint"` // rules that load, but are hardly meant
-	Rules    ruleChanges       `json:"rules"`
-	Tests    *testReport       `json:"tests,omitempty"`
-	OK       bool              `json:"ok"` // it may be applied
+	Dir     string            `json:"dir"`
+	Into    string            `json:"into,omitempty"`    // the folder in force; "" while the built-in policy decides
+	Version string            `json:"version,omitempty"` // compiled; "" when it does not load
+	Files   []policies.Change `json:"files"`
+	Carried []string          `json:"carried"` // lists and messages of the folder in force that stay
+	Errors  []checkError      `json:"errors"`
+	Lint    []rules.Warning   `json:"lint"` // rules that load, but are hardly meant
+	Rules   ruleChanges       `json:"rules"`
+	Tests   *testReport       `json:"tests,omitempty"`
+	OK      bool              `json:"ok"` // it may be applied
 
 	files policies.Files // all that the folder in force would hold
 	live  policies.Files // what it holds

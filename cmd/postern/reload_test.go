@@ -15,15 +15,15 @@ import (
 	"postern/policies"
 )
 
-// wholeSet is a set of three files that each say which set they are of. Its tests fail where a
-// part of it is missing or of another set.
+// wholeSet is a set of three files that each say which set they are of. The tests of each fail
+// where a part of it is missing or of another set, so that they hold for what is left when one
+// file was cut off.
 func wholeSet(version int) policies.Files {
 	file := func(letter string) []byte {
-		return fmt.Appendf(nil, "rules:\n  - {name: %s, when: true, score: 0, effects: ['add_header(\"X-Set-%s\", \"%d\")']}\n%s",
-			strings.ToLower(letter), letter, version, strings.Repeat("# padding\n", 200))
+		text := fmt.Sprintf("rules:\n  - {name: %s, when: true, score: 0, effects: ['add_header(\"X-Set-%s\", \"%d\")']}\n%s", strings.ToLower(letter), letter, version, strings.Repeat("# padding\n", 200))
+		return fmt.Appendf([]byte(text), "tests:\n  - {name: whole %s, facts: {}, expect: {do: deliver, effects: ['add_header(\"X-Set-A\", \"%d\")', 'add_header(\"X-Set-B\", \"%d\")', 'add_header(\"X-Set-C\", \"%d\")']}}\n", letter, version, version, version)
 	}
-	last := append(file("C"), fmt.Appendf(nil, "tests:\n  - {name: whole, facts: {}, expect: {do: deliver, effects: ['add_header(\"X-Set-A\", \"%d\")', 'add_header(\"X-Set-B\", \"%d\")', 'add_header(\"X-Set-C\", \"%d\")']}}\n", version, version, version)...)
-	return policies.Files{"10.yaml": file("A"), "20.yaml": file("B"), "30.yaml": last}
+	return policies.Files{"10.yaml": file("A"), "20.yaml": file("B"), "30.yaml": file("C")}
 }
 
 // C-23: while real sessions run, the rules are reloaded 200 times: from whole sets, and from

@@ -133,27 +133,30 @@ type candidate struct {
 // newCandidate reads, compiles and tests the rule files, all from one reading. Files that are
 // changed meanwhile are read again.
 func newCandidate(cfg *Config, r outside, wait time.Duration) (*candidate, error) {
-	for range readTries {
-		set, err := readRules(cfg)
-		if errors.Is(err, policies.ErrMoving) {
-			time.Sleep(settled / 2)
-			continue
+	for n := 1; ; n++ {
+		c, err := tryCandidate(cfg, r, wait)
+		if n == readTries || !errors.Is(err, policies.ErrMoving) {
+			return c, err
 		}
-		if err != nil {
-			return nil, err
-		}
-		if age := set.age(); age < wait {
-			time.Sleep(wait - age)
-			continue
-		}
-		c, err := set.candidate(cfg, r)
-		if set.folder != nil && set.folder.Changed() != nil {
-			time.Sleep(settled / 2)
-			continue
-		}
-		return c, err
+		time.Sleep(settled / 2)
 	}
-	return nil, fmt.Errorf("rules: %s: %w again and again", cfg.Rules, policies.ErrMoving)
+}
+
+// tryCandidate does so once; the error is policies.ErrMoving when the files were changed, or may
+// have been.
+func tryCandidate(cfg *Config, r outside, wait time.Duration) (*candidate, error) {
+	set, err := readRules(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if set.age() < wait {
+		return nil, fmt.Errorf("rules: %s: %w", cfg.Rules, policies.ErrMoving)
+	}
+	c, err := set.candidate(cfg, r)
+	if set.folder != nil && set.folder.Changed() != nil {
+		return nil, fmt.Errorf("rules: %s: %w", cfg.Rules, policies.ErrMoving)
+	}
+	return c, err
 }
 
 // age is how long ago the files were last changed.
