@@ -31,6 +31,16 @@ type tables struct {
 	networks   map[string]netip.Prefix
 	lists      map[string]list
 	extensions map[string]map[string]struct{}
+	own        map[string]own
+	likeness   *likeness // nil until distance is used
+	days       map[string]days
+	clocks     map[string]int // minutes
+	zones      map[string]*time.Location
+}
+
+func newTables() tables {
+	return tables{networks: make(map[string]netip.Prefix), lists: make(map[string]list), extensions: make(map[string]map[string]struct{}),
+		own: make(map[string]own), days: make(map[string]days), clocks: make(map[string]int), zones: make(map[string]*time.Location)}
 }
 
 // A compiler holds what is needed while rules are compiled.
@@ -45,6 +55,7 @@ type compiler struct {
 	hash      hash.Hash
 	leaves    int
 	doubted   []doubt // of the rule at hand
+	hint      string  // of the mistake at hand
 }
 
 // setup prepares the expression language: typed facts, our functions, and of its own ones
@@ -62,7 +73,7 @@ func (c *compiler) setup() {
 	for _, f := range functions() {
 		c.functions[f.Name] = f
 		if f.call != nil {
-			expr.Function(f.Name, func(args ...any) (any, error) { return f.call(t, args) }, f.kind)(c.config)
+			expr.Function(f.Name, func(args ...any) (any, error) { return f.call(t, args) }, f.kinds...)(c.config)
 		}
 	}
 	for name := range c.config.Builtins {
@@ -80,6 +91,7 @@ func (c *compiler) parse(s scalar) (*parser.Tree, bool) {
 		c.fault(s, 0, fmt.Sprintf("an expression has at most %d KiB and %d brackets", maxSource>>10, maxDepth), "")
 		return nil, false
 	}
+	c.hint = ""
 	tree, err := c.parseChecked(s.value)
 	if err == nil {
 		return tree, true
@@ -91,6 +103,9 @@ func (c *compiler) parse(s scalar) (*parser.Tree, bool) {
 		return nil, false
 	}
 	msg, hint, at := c.explain(tree, fe)
+	if hint == "" {
+		hint = c.hint
+	}
 	if hint == "" && s.beforeComment() {
 		hint = "YAML reads # after a blank as a comment: quote the whole of it"
 	}

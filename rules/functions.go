@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -25,32 +26,38 @@ type FunctionDoc struct {
 type function struct {
 	FunctionDoc
 	call    func(t *tables, args []any) (any, error)
-	kind    any // a pointer to a func of its type
-	literal int // from which argument on only texts written in the rule are allowed; 0: none
-	prepare func(c *compiler, arg string) error
+	kinds   []any                                      // pointers to funcs of its types
+	literal int                                        // from which argument on only texts written in the rule are allowed; 0: none
+	prepare func(c *compiler, i int, arg string) error // is given argument i when it is a text written in the rule
 }
 
 // functions is the table: add one here.
 func functions() []function {
 	return []function{
 		{FunctionDoc{"inNetwork", "inNetwork(address, network, …) bool", "is the IP address in one of the networks?",
-			`inNetwork("192.0.2.7", "10.0.0.0/8", "192.0.2.0/24")`, "true"}, inNetwork, new(func(string, string, ...string) bool), 1, prepareNetwork},
+			`inNetwork("192.0.2.7", "10.0.0.0/8", "192.0.2.0/24")`, "true"}, inNetwork, []any{new(func(string, string, ...string) bool)}, 1, prepareNetwork},
 		{FunctionDoc{"domainOf", "domainOf(address) string", "the domain of a mail address, in lower case",
-			`domainOf("Ann@Example.ORG")`, "example.org"}, domainOf, new(func(string) string), 0, nil},
+			`domainOf("Ann@Example.ORG")`, "example.org"}, domainOf, []any{new(func(string) string)}, 0, nil},
 		{FunctionDoc{"orgDomain", "orgDomain(domain) string", "the domain that was registered, by the public suffix list built in (DMARC itself walks the DNS tree)",
-			`orgDomain("mail.example.co.uk")`, "example.co.uk"}, orgDomain, new(func(string) string), 0, nil},
+			`orgDomain("mail.example.co.uk")`, "example.co.uk"}, orgDomain, []any{new(func(string) string)}, 0, nil},
 		{FunctionDoc{"isSubdomain", "isSubdomain(domain, parent) bool", "is the domain the parent itself, or below it?",
-			`isSubdomain("mx.example.org", "example.org")`, "true"}, isSubdomain, new(func(string, string) bool), 0, nil},
+			`isSubdomain("mx.example.org", "example.org")`, "true"}, isSubdomain, []any{new(func(string, string) bool)}, 0, prepareParent},
 		{FunctionDoc{"glob", "glob(text, pattern) bool", "does the pattern fit all of the text, in any case? * stands for any characters, ? for one",
-			`glob("Invoice-77.PDF", "invoice-*.pdf")`, "true"}, glob, new(func(string, string) bool), 1, preparePattern},
+			`glob("Invoice-77.PDF", "invoice-*.pdf")`, "true"}, glob, []any{new(func(string, string) bool)}, 1, preparePattern},
 		{FunctionDoc{"matchesAny", "matchesAny(text, pattern, …) bool", "does one of the patterns fit, as glob tells?",
-			`matchesAny("news@shop.example", "*@shop.example", "*@bank.example")`, "true"}, matchesAny, new(func(string, string, ...string) bool), 1, preparePattern},
+			`matchesAny("news@shop.example", "*@shop.example", "*@bank.example")`, "true"}, matchesAny, []any{new(func(string, string, ...string) bool)}, 1, preparePattern},
 		{FunctionDoc{"hasWord", "hasWord(text, word) bool", "does the text have the word, whole and in any case?",
-			`hasWord("Your Invoice, please", "invoice")`, "true"}, hasWord, new(func(string, string) bool), 0, nil},
+			`hasWord("Your Invoice, please", "invoice")`, "true"}, hasWord, []any{new(func(string, string) bool)}, 0, prepareWord},
 		{FunctionDoc{"hasExtension", "hasExtension(name, extensions) bool", "does the file name end in one of the extensions, in any case? Dots and blanks behind it, which Windows drops, do not hide it",
-			`hasExtension("Invoice.pdf.EXE. ", "bat exe scr")`, "true"}, hasExtension, new(func(string, string) bool), 1, prepareExtensions},
+			`hasExtension("Invoice.pdf.EXE. ", "bat exe scr")`, "true"}, hasExtension, []any{new(func(string, string) bool)}, 1, prepareExtensions},
 		{FunctionDoc{"inList", "inList(value, file) bool", "is the address or domain in a file of entries? user@example.org is one address, @example.org all of a domain, .example.org a domain and all below it; # begins a comment",
-			`inList("ann@mail.example.org", "partners.txt")`, "true"}, inList, new(func(string, string) bool), 1, prepareList},
+			`inList("ann@mail.example.org", "partners.txt")`, "true"}, inList, []any{new(func(string, string) bool)}, 1, prepareList},
+		{FunctionDoc{"distance", "distance(name, own, …) int", "how far a name or domain is from the nearest of ours, for look-alikes: 0 is one of ours (in any case), 1 looks the same (other alphabets, accents, 0 for o, rn for m) or differs by one letter, then the letters to insert, delete, replace or swap; 10 is nothing alike. xn-- labels are read; give it orgDomain(…) to compare domains without their hosts",
+			`distance("examp1e.org", "example.org", "example.net")`, "1"}, nearest, []any{new(func(string, string, ...string) int)}, 1, prepareOwn},
+		{FunctionDoc{"between", "between(moment, days, from, to, zone) bool", "is it one of the days, and from this time of day until before that one, by the clock of the zone? Over midnight it is the day on which the time began",
+			`between(date("2026-12-01T07:30:00Z"), "Mon-Fri", "08:00", "18:00", "Europe/Berlin")`, "true"}, between, []any{new(func(time.Time, string, string, string, string) bool)}, 1, prepareBetween},
+		{FunctionDoc{"age", "age(moment) duration", "how long before message.received it was (or before the moment that is the second argument); negative for the future, 0 where there is none",
+			`age(date("2026-12-01"), date("2026-12-03")) > duration("36h")`, "true"}, age, []any{new(func(string, time.Time) time.Duration), new(func(time.Time, time.Time) time.Duration)}, 0, prepareMoment},
 
 		lang("len", "len(text or list) int", "how long it is", `len(["a", "b"])`, "2"),
 		lang("lower", "lower(text) string", "in lower case", `lower("ABC")`, "abc"),
@@ -66,6 +73,14 @@ func functions() []function {
 		lang("one", "one(list, condition) bool", "does it hold for exactly one of them?", `one([1, 2], # > 1)`, "true"),
 		lang("count", "count(list, condition) int", "for how many of them does it hold?", `count([1, 2, 3], # > 1)`, "2"),
 		lang("filter", "filter(list, condition) list", "those for which it holds", `len(filter([1, 2, 3], # > 1))`, "2"),
+		lang("sum", "sum(list of numbers) number", "what they add up to", `sum([1, 2, 3])`, "6"),
+		lang("join", "join(list of text, separator) string", "them in one text", `join(["a", "b"], ", ")`, "a, b"),
+		lang("lastIndexOf", "lastIndexOf(text, part) int", "where the part stands last, from 0; -1 when it does not", `lastIndexOf("abcabc", "c")`, "5"),
+		lang("hasPrefix", "hasPrefix(text, start) bool", "as startsWith", `hasPrefix("abc", "ab")`, "true"),
+		lang("hasSuffix", "hasSuffix(text, end) bool", "as endsWith", `hasSuffix("abc", "bc")`, "true"),
+		lang("round", "round(number) number", "to the nearest whole number", `round(2.6)`, "3"),
+		lang("floor", "floor(number) number", "to the whole number below", `floor(2.6)`, "2"),
+		lang("ceil", "ceil(number) number", "to the whole number above", `ceil(2.2)`, "3"),
 		lang("int", "int(text or number) int", "as a whole number", `int("12")`, "12"),
 		lang("float", "float(text or number) float", "as a number", `float("1.5")`, "1.5"),
 		lang("string", "string(number or bool) string", "as text", `string(12)`, "12"),
@@ -90,7 +105,7 @@ func Functions() []FunctionDoc {
 	return out
 }
 
-func prepareNetwork(c *compiler, arg string) error {
+func prepareNetwork(c *compiler, _ int, arg string) error {
 	p, err := netip.ParsePrefix(arg)
 	if err != nil {
 		a, err := netip.ParseAddr(arg)
@@ -143,7 +158,10 @@ func isSubdomain(_ *tables, args []any) (any, error) {
 // maxPattern bounds the pattern of glob, whose cost is at most its length times the text's.
 const maxPattern = 200
 
-func preparePattern(_ *compiler, arg string) error {
+func preparePattern(_ *compiler, _ int, arg string) error {
+	if arg == "" {
+		return errors.New("the pattern is empty")
+	}
 	if len(arg) > maxPattern {
 		return fmt.Errorf("a pattern has at most %d characters", maxPattern)
 	}
@@ -213,7 +231,7 @@ func inWord(r rune) bool {
 	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_')
 }
 
-func prepareExtensions(c *compiler, arg string) error {
+func prepareExtensions(c *compiler, _ int, arg string) error {
 	set := make(map[string]struct{})
 	for ext := range strings.FieldsSeq(arg) {
 		if strings.ContainsAny(ext, ".,*") {
@@ -222,6 +240,21 @@ func prepareExtensions(c *compiler, arg string) error {
 		set[strings.ToLower(ext)] = struct{}{}
 	}
 	c.extensions[arg] = set
+	return nil
+}
+
+// prepareParent looks at a parent domain that is written out.
+func prepareParent(_ *compiler, _ int, arg string) error {
+	if d := strings.TrimPrefix(strings.TrimSpace(arg), "*."); d != arg || strings.ContainsAny(arg, "*@/ ") || arg == "" {
+		return &hinted{fmt.Sprintf("%q is no domain", arg), "write example.org for it and all below it"}
+	}
+	return nil
+}
+
+func prepareWord(_ *compiler, i int, arg string) error {
+	if i == 1 && strings.TrimSpace(arg) == "" {
+		return errors.New("the word is empty")
+	}
 	return nil
 }
 

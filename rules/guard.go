@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"regexp/syntax"
@@ -110,13 +111,48 @@ func (g *guard) call(n *ast.CallNode, depth int) {
 		if !known || f.prepare == nil || i < f.literal {
 			continue
 		}
-		s, ok := a.(*ast.StringNode)
-		if !ok {
+		if s, ok := a.(*ast.StringNode); ok {
+			g.argument(a, f.prepare(g.c, i, s.Value))
+		} else if f.literal > 0 {
 			g.fail(a, "%s needs a text written in the rule here", id.Value)
-		} else if err := f.prepare(g.c, s.Value); err != nil {
-			g.fail(a, "%s", err)
 		}
 	}
+	switch {
+	case id.Value == "distance" && len(n.Arguments) > maxOwn+1:
+		g.fail(n, "distance compares with at most %d names", maxOwn)
+	case id.Value == "between" && len(n.Arguments) == 5 && g.err == nil:
+		if from, to := n.Arguments[2].(*ast.StringNode), n.Arguments[3].(*ast.StringNode); from.Value == to.Value {
+			g.fail(to, "this time of day is the one it begins at")
+		}
+	case id.Value == "age" && len(n.Arguments) == 1:
+		g.sinceReceipt(n)
+	}
+}
+
+// argument notes what is wrong with an argument.
+func (g *guard) argument(n ast.Node, err error) {
+	var h *hinted
+	if errors.As(err, &h) && g.err == nil {
+		g.c.hint = h.hint
+	}
+	if err != nil {
+		g.fail(n, "%s", err)
+	}
+}
+
+// sinceReceipt gives age the moment that it counts to.
+func (g *guard) sinceReceipt(n *ast.CallNode) {
+	if g.c.receivedAt() == nil {
+		g.fail(n, "%s", errNoClock)
+		return
+	}
+	at := n.Location()
+	filter, fact := &ast.IdentifierNode{Value: "message"}, &ast.StringNode{Value: "received"}
+	received := &ast.MemberNode{Node: filter, Property: fact}
+	for _, part := range []ast.Node{filter, fact, received} {
+		part.SetLocation(at)
+	}
+	n.Arguments = append(n.Arguments, received)
 }
 
 func (g *guard) builtin(n *ast.BuiltinNode) {

@@ -16,10 +16,12 @@ type list map[string]struct{}
 const (
 	maxList  = 32 << 20
 	maxEntry = 320
+
+	maxListNames = 1000 // files looked at for a hint
 )
 
 // prepareList loads a file the first time it is named.
-func prepareList(c *compiler, name string) error {
+func prepareList(c *compiler, _ int, name string) error {
 	if _, ok := c.lists[name]; ok {
 		return nil
 	}
@@ -31,7 +33,7 @@ func prepareList(c *compiler, name string) error {
 	}
 	f, err := c.o.Files.Open(name)
 	if err != nil {
-		return err
+		return &hinted{err.Error(), didYouMean(name, listNames(c.o.Files))}
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxList+1))
@@ -57,6 +59,17 @@ func prepareList(c *compiler, name string) error {
 	c.lists[name] = l
 	c.hash.Write(b)
 	return nil
+}
+
+// listNames are the files that inList could have meant.
+func listNames(files fs.FS) (out []string) {
+	_ = fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && len(out) < maxListNames && !strings.HasSuffix(name, ".yaml") {
+			out = append(out, name)
+		}
+		return nil // what cannot be read is not proposed
+	})
+	return out
 }
 
 // has looks for a value as it is, by its domain, and by the domains above that.

@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"path"
 	"path/filepath"
 	"reflect"
@@ -95,7 +94,7 @@ func Compile(files []Source, o Options) (*Policy, error) {
 		return nil, err
 	}
 	c := &compiler{o: o, names: o.Vocabulary.names(), index: make(map[string]int), hash: sha256.New()}
-	c.tables = tables{make(map[string]netip.Prefix), make(map[string]list), make(map[string]map[string]struct{})}
+	c.tables = newTables()
 	for i, name := range c.names {
 		c.index[name] = i
 	}

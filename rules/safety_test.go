@@ -3,8 +3,10 @@ package rules
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func whenRule(expr string) []Source {
@@ -36,6 +38,27 @@ func TestF10_NoExpressionCanRunAway(t *testing.T) {
 		"map":               `len(map(content.defects, # + #)) > 1`,
 		"fromJSON":          `fromJSON(content.subject) == 1`,
 		"whole environment": `$env | keys() | len() > 0`,
+		"hidden fact":       `$env["client"].addr == ""`,
+		"optional env":      `$env?.client.addr == ""`,
+		"get":               `get(client, "addr") == ""`,
+		"group as a value":  `client == client`,
+		"dynamic fact":      `client[sender.local] == ""`,
+		"method":            `dmarc.AuthResult() == "x"`,
+		"clock":             `now() > message.received`,
+		"reduce":            `reduce(content.defects, # + #acc, "") == ""`,
+		"sort":              `len(sort(content.defects)) > 0`,
+		"group by":          `len(groupBy(content.defects, #)) > 0`,
+		"repeat":            `repeat(content.subject, 1000) == ""`,
+		"to JSON":           `toJSON(content.headers) == ""`,
+		"from base 64":      `fromBase64(content.subject) == ""`,
+		"type":              `type(content.from) == "array"`,
+		"deep brackets []":  strings.Repeat("[", 4000) + strings.Repeat("]", 4000) + " == []",
+		"deep ternary":      strings.Repeat("true ? true : (", 600) + "true" + strings.Repeat(")", 600),
+		"three deep":        `any(content.attachments, any(.names, any(content.defects, # == "x")))`,
+		"two statements":    `client.trusted; true`,
+		"a map":             `{"a": 1}.a == 1`,
+		"dynamic pattern":   `content.subject matches content.header["x"]`,
+		"pattern by let":    `let p = client.helo; content.subject matches p`,
 	} {
 		_, err := Compile(whenRule(expr), testOptions())
 		if err == nil {
@@ -108,6 +131,39 @@ func FuzzExpression(f *testing.F) {
 			return
 		}
 		decideAll(t, p)
+	})
+}
+
+// FuzzTemplate: whatever a sentence, a reply or an argument of an effect holds, it loads or is
+// refused with its place; what it says is bounded, and what is said to a client is printable.
+func FuzzTemplate(f *testing.F) {
+	for _, s := range []string{"from {{sender.address}}", "{{", "}}{{", "{{'}}'}}", "{{\"}}\" + client.helo}} x", "{{content.from[0].name}}",
+		"{{spf.result}}{{}}", "{{ {{client.addr}} }}", "{{join(content.defects, ', ')}}", "\u202e{{score}}\u2028", "{{message.received}}{{content.defects}}"} {
+		f.Add(s, "a\r\n250 ok\x00ü")
+	}
+	o := testOptions()
+	f.Fuzz(func(t *testing.T, s, said string) {
+		indented := "|\n      " + strings.ReplaceAll(s, "\n", "\n      ") + "\n"
+		src := Source{"t.yaml", []byte("rules:\n  - name: a\n    when: true\n    do: reject\n    because: " + indented +
+			"    reply: |\n      550 5.7.1 " + strings.ReplaceAll(s, "\n", " ") + "\n    effects:\n      - add_header(\"X\", " + strconv.Quote(s) + ")\n")}
+		p, err := Compile([]Source{src}, o)
+		if err != nil {
+			checkErrors(t, err, string(src.Text))
+			return
+		}
+		facts := factMap{"client": clientFacts{Helo: said}, "sender": addressFacts{Address: said}, "content": contentFacts{Subject: said, Defects: []string{said}}}.all()
+		v, _ := p.Decide(facts)
+		if len(v.Because) > maxSentence || strings.ContainsAny(v.Because, "\r\n\x00") || !utf8.ValidString(v.Because) {
+			t.Fatalf("%q", v.Because)
+		}
+		if v.Reply != nil && (len(v.Reply.Text) > maxSentence || strings.ContainsFunc(v.Reply.Text, func(r rune) bool { return r < ' ' || r > '~' })) {
+			t.Fatalf("%q", v.Reply.Text)
+		}
+		for _, a := range v.Effects[0].Args {
+			if len(a) > maxArgument || strings.ContainsAny(a, "\r\n\x00") {
+				t.Fatalf("%q", a)
+			}
+		}
 	})
 }
 

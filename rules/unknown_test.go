@@ -92,7 +92,7 @@ func TestARefusalIsCertain(t *testing.T) {
 func TestNoRefusalRestsOnTheUnknown(t *testing.T) {
 	r := rand.New(rand.NewPCG(31, 2))
 	refused, spared := 0, 0
-	for range 3000 {
+	for range 1500 {
 		text := randomRules(r)
 		p := compile(t, text)
 		facts := randomFacts(r)
@@ -115,7 +115,7 @@ func TestNoRefusalRestsOnTheUnknown(t *testing.T) {
 			}
 		}
 	}
-	if refused < 1000 || spared < 8 {
+	if refused < 500 || spared < 4 {
 		t.Errorf("the test is too weak: %d answers tried, %d refusals withheld", refused, spared)
 	}
 }
