@@ -17,6 +17,9 @@ var effectsKey = regexp.MustCompile(`(?m)^(?:[ \t]*(?:-[ \t]+)?|[^#\n]*?[{,][ \t
 // of the same length, so that all other places stay true, and keeps what they said.
 func (r *reader) mask(s string) string {
 	r.masked = make(map[place]scalar)
+	if !strings.Contains(s, "effects:") {
+		return s
+	}
 	b := []byte(s)
 	for _, m := range effectsKey.FindAllStringIndex(s, -1) {
 		open := m[1] - 1

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"time"
 
@@ -283,13 +284,7 @@ func children(n ast.Node) []ast.Node {
 	case *ast.PairNode:
 		out = []ast.Node{n.Key, n.Value}
 	}
-	present := out[:0:0]
-	for _, k := range out {
-		if k != nil {
-			present = append(present, k)
-		}
-	}
-	return present
+	return slices.DeleteFunc(out, func(k ast.Node) bool { return k == nil })
 }
 
 // brackets tells whether s nests less deeply than could hurt the parser's recursion.
