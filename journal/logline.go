@@ -15,6 +15,9 @@ const (
 	logRcpts = 10  // recipients named in it
 )
 
+// MessageLine is what the line of a message says first.
+const MessageLine = "message"
+
 // LogSink writes one line a message that says everything: who, to whom, what became of it
 // and why. Its fields are bounded and hold printable text only, whatever the handler does,
 // so that nothing in a message can write a line of its own. Bodies are never in it.
@@ -59,7 +62,7 @@ func LogSink(log *slog.Logger) Sink {
 			add(name, member(e.Facts[name], "result"))
 		}
 		attrs = append(attrs, slog.Int64("took_ms", e.Took.Milliseconds()))
-		r := slog.NewRecord(time.Now(), slog.LevelInfo, "message", 0) // where it is logged nobody asks
+		r := slog.NewRecord(time.Now(), slog.LevelInfo, MessageLine, 0) // where it is logged nobody asks
 		r.AddAttrs(attrs...)
 		_ = log.Handler().Handle(ctx, r)
 	}

@@ -47,7 +47,8 @@ func (c *serveCmd) Run(out output) error {
 	if err := cfg.validate(); err != nil {
 		return fmt.Errorf("the configuration does not hold:\n%w", err)
 	}
-	log := newLog(cfg, out.err)
+	log, flush := servingLog(cfg, out.err)
+	defer flush()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
