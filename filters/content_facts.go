@@ -101,6 +101,20 @@ func (f ContentFacts) Abridged() any {
 	return f
 }
 
+// Weight is about how many bytes the facts are.
+func (f ContentFacts) Weight() int {
+	n := 1024 + 64*len(f.Parts) + 1024*len(f.Attachments) + 128*(len(f.From)+len(f.ReplyTo)+len(f.To)+len(f.Cc))
+	for _, l := range f.Links {
+		n += len(l.URL) + 64
+	}
+	for name, all := range f.Headers {
+		for _, v := range all {
+			n += len(name) + len(v) + 16
+		}
+	}
+	return n
+}
+
 // UnmarshalJSON reads facts, and puts back what Abridged left out and can be known.
 func (f *ContentFacts) UnmarshalJSON(text []byte) error {
 	type plain ContentFacts

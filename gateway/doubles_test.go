@@ -194,6 +194,7 @@ type fakeJournal struct {
 }
 
 func (j *fakeJournal) put(e *journal.Entry) {
+	_ = e.Encode()
 	if j.entries[e.ID] != nil {
 		panic("a second entry of one transaction")
 	}

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/segmentio/encoding/json" // of what is encoded, a third of the time of encoding/json
-
 	"postern/filters"
 	"postern/journal"
 	"postern/mail"
@@ -21,7 +19,6 @@ const (
 	maxSteps      = 100
 	maxRcptFacts  = 20 // recipients whose own facts are kept
 	maxHeaderText = 300
-	usualFacts    = 4 << 10 // bytes of the facts of a small message
 )
 
 // note adds an event to the trace.
@@ -190,14 +187,12 @@ func shadowOf(a *rules.Alternate) *journal.Shadow {
 // had to ask, since the message was decided without it, is told too. What only repeats what was
 // said is not kept twice.
 func (t *transaction) gathered(e *journal.Entry) {
-	text := make([]byte, 0, usualFacts)
-	e.Facts = map[string]json.RawMessage{}
 	for _, s := range []*filters.Scope{t.c.scope, t.scope} {
-		text = t.facts(e, s, &e.Facts, text)
+		t.facts(e, s, journal.All)
 	}
 	for i, r := range t.rcpts {
 		if r.scope != t.scope && i < maxRcptFacts {
-			text = t.facts(e, r.scope, &e.Outcomes[i].Facts, text)
+			t.facts(e, r.scope, i)
 		}
 	}
 	if t.result == abandoned {
@@ -210,36 +205,16 @@ func (t *transaction) gathered(e *journal.Entry) {
 	}
 }
 
-// facts adds those of one scope, written behind text, which it gives back.
-func (t *transaction) facts(e *journal.Entry, s *filters.Scope, into *map[string]json.RawMessage, text []byte) []byte {
+// facts adds those of one scope: of the recipient with this number, or of all.
+func (t *transaction) facts(e *journal.Entry, s *filters.Scope, rcpt int) {
 	for _, res := range s.Results() {
 		tm := t.timing(&res)
 		e.Filters = append(e.Filters, tm)
-		if tm.State == journal.Cancelled || t.policy.filters[res.Name].Said {
-			continue
+		if tm.State != journal.Cancelled && !t.policy.filters[res.Name].Said {
+			e.Found = append(e.Found, journal.Found{Name: res.Name, Rcpt: rcpt, Facts: res.Facts})
 		}
-		facts := res.Facts
-		if brief, ok := facts.(abridged); ok {
-			facts = brief.Abridged()
-		}
-		from := len(text)
-		grown, err := json.Append(text, facts, 0)
-		if err != nil {
-			t.g.log.Error("facts are no JSON", "filter", res.Name, "error", err)
-			continue
-		}
-		text = grown
-		if *into == nil {
-			*into = map[string]json.RawMessage{}
-		}
-		(*into)[res.Name] = text[from:len(text):len(text)]
 	}
-	return text
 }
-
-// abridged is facts of which the journal keeps less than rules see: what people wrote to each
-// other is not kept beyond the message.
-type abridged interface{ Abridged() any }
 
 // timing tells how a filter ended: by itself, or by what stopped it.
 func (t *transaction) timing(res *filters.Result) journal.Timing {

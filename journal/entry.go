@@ -28,6 +28,8 @@ type Entry struct {
 	Filters   []Timing                   `json:"filters,omitempty"`
 	Steps     []Step                     `json:"steps,omitempty"` // the timeline
 	Took      time.Duration              `json:"took"`            // from MAIL to the reply
+
+	Found []Found `json:"-"` // what Encode makes Facts of
 }
 
 // An Outcome is what became of one recipient's copy.

@@ -28,6 +28,7 @@ type Options struct {
 	Queue     int              // entries that may wait to be written; 0: 4096
 	Linger    time.Duration    // wait for more entries to share a commit; 0: 100 ms; negative: none
 	Log       *slog.Logger     // nil: none
+	Told      Sink             // of each entry once it is written, or cannot be; nil: nobody
 }
 
 const maxBatch = 512
@@ -80,6 +81,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Told == nil {
+		o.Told = func(*Entry) {}
+	}
 	steps, err := fs.Sub(schema, "schema")
 	if err != nil {
 		return nil, err
@@ -125,12 +129,12 @@ func (s *Store) hand(ctx context.Context, p pending) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
-		return ErrClosed
+		return s.refused(p, ErrClosed)
 	}
 	if p.e != nil {
 		p.size = p.e.weight()
 		if err := s.enter(ctx, p.size); err != nil {
-			return err
+			return s.refused(p, err)
 		}
 		s.waiting.Add(1)
 	}
@@ -142,8 +146,17 @@ func (s *Store) hand(ctx context.Context, p pending) error {
 			s.waiting.Add(-1)
 			s.leave(p.size)
 		}
-		return fmt.Errorf("record: the queue is full: %w", context.Cause(ctx))
+		return s.refused(p, fmt.Errorf("record: the queue is full: %w", context.Cause(ctx)))
 	}
+}
+
+// refused tells of an entry that was not taken: the log may be all there is of it.
+func (s *Store) refused(p pending, err error) error {
+	if p.e != nil {
+		_ = p.e.Encode() // as far as it goes
+		s.o.Told(p.e)
+	}
+	return err
 }
 
 // maxQueued bounds what all entries take that wait to be written, in bytes: facts are chosen by
@@ -187,6 +200,13 @@ func (e *Entry) weight() int64 {
 	n := 1024
 	for _, f := range e.Facts {
 		n += len(f)
+	}
+	for _, f := range e.Found {
+		if w, ok := f.Facts.(weighty); ok {
+			n += w.Weight()
+		} else {
+			n += usualWeight
+		}
 	}
 	for i := range e.Outcomes {
 		n += 512 + len(e.Outcomes[i].Rules)
@@ -274,6 +294,9 @@ func (s *Store) write(batch []pending) {
 		if p.e == nil {
 			continue
 		}
+		if err := p.e.Encode(); err != nil {
+			s.o.Log.Error("journal", "id", p.e.ID, "error", err)
+		}
 		r, err := s.enc.row(p.e)
 		if err == nil {
 			err = s.order.place(&r)
@@ -299,6 +322,7 @@ func (s *Store) write(batch []pending) {
 		if p.e != nil {
 			s.waiting.Add(-1)
 			s.leave(p.size)
+			s.o.Told(p.e)
 		}
 		if errs[i] != nil {
 			s.lost.Add(1)

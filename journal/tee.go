@@ -2,8 +2,8 @@ package journal
 
 import "context"
 
-// A Sink is told of each entry, once, before it is recorded: the log line, the metrics. It
-// must not keep or change the entry, and not wait.
+// A Sink is told of each entry, once: the metrics before it is recorded, the log when it is.
+// It must not keep or change the entry, and not wait.
 type Sink func(e *Entry)
 
 // A Recorder takes entries; *Store is one.

@@ -67,7 +67,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 	if p.breaker = newBreaker(cfg, time.Now()); p.breaker != nil {
 		sinks = append(sinks, counted(p.breaker))
 	}
-	sinks = append(sinks, p.metrics.sink(), journal.LogSink(log)) // what is logged is counted
+	sinks = append(sinks, p.metrics.sink())
 	p.spool = mail.NewSpool(gcfg.SpoolDir, 0, gcfg.Limits.Memory)
 	p.gateway = gateway.New(gcfg, gateway.Deps{
 		Upstream:   p.upstream,

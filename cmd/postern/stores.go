@@ -41,7 +41,7 @@ func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bo
 	if s.quarantine, err = quarantine.Open(ctx, quarantine.Options{DB: s.db, Retention: time.Duration(cfg.Quarantine.Keep), MaxBytes: int64(cfg.Quarantine.MaxSize), Log: log}); err != nil {
 		return nil, errors.Join(fmt.Errorf("quarantine: %w", err), s.close())
 	}
-	if s.journal, err = journal.Open(ctx, journal.Options{DB: s.db, Retention: time.Duration(cfg.Journal.Keep), Log: log}); err != nil {
+	if s.journal, err = journal.Open(ctx, journal.Options{DB: s.db, Retention: time.Duration(cfg.Journal.Keep), Log: log, Told: journal.LogSink(log)}); err != nil {
 		return nil, errors.Join(fmt.Errorf("journal: %w", err), s.close())
 	}
 	if s.policies, err = policies.Open(ctx, s.db); err != nil {
