@@ -115,8 +115,8 @@ func (h *holding) keep(c *copies) bool {
 	if c == nil || !c.open {
 		return true
 	}
-	ctx, cancel := h.t.afterwards()
-	defer cancel()
+	ctx := h.t.afterwards()
+	defer ctx.end()
 	err := h.t.g.quarantine.Keep(ctx, c.id)
 	if err != nil {
 		err = h.t.g.quarantine.Keep(ctx, c.id) // once more: what it costs to give up is worse
@@ -136,8 +136,8 @@ func (h *holding) drop(c *copies) bool {
 		return true
 	}
 	c.gone = true
-	ctx, cancel := h.t.afterwards()
-	defer cancel()
+	ctx := h.t.afterwards()
+	defer ctx.end()
 	err := h.t.g.quarantine.Drop(ctx, c.id)
 	h.t.g.trouble.set(troubleQuarantine, err)
 	if err != nil {
@@ -154,8 +154,8 @@ func (h *holding) undelivered(n int, left []int, all bool) {
 	c := h.spare[n]
 	if c == nil || !all {
 		h.drop(c)
-		ctx, cancel := h.t.afterwards()
-		defer cancel()
+		ctx := h.t.afterwards()
+		defer ctx.end()
 		var err error
 		if c, err = h.put(ctx, left, undelivered); err != nil {
 			h.t.failed("UNDELIVERED and not held", err)
@@ -203,6 +203,6 @@ func (h *holding) settle() {
 }
 
 // afterwards is a context for what must be tried once the reply is certain, whoever has gone.
-func (t *transaction) afterwards() (context.Context, context.CancelFunc) {
+func (t *transaction) afterwards() *until {
 	return within(context.WithoutCancel(t.ctx), settleLimit, nil)
 }

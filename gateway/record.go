@@ -39,8 +39,8 @@ func (t *transaction) record(reply *mail.Reply) {
 	if t.recorded {
 		return
 	}
-	ctx, cancel := t.afterwards()
-	defer cancel()
+	ctx := t.afterwards()
+	defer ctx.end()
 	t.recorded = true
 	err := t.g.journal.Record(ctx, t.entry(reply))
 	t.g.trouble.set(troubleJournal, err)
@@ -51,8 +51,8 @@ func (t *transaction) record(reply *mail.Reply) {
 
 // recordDurably makes the entry durable, which is the only trace of discarded copies.
 func (t *transaction) recordDurably(reply *mail.Reply) error {
-	ctx, cancel := t.afterwards()
-	defer cancel()
+	ctx := t.afterwards()
+	defer ctx.end()
 	err := t.g.journal.RecordDurably(ctx, t.entry(reply))
 	t.g.trouble.set(troubleJournal, err)
 	if err != nil {

@@ -256,7 +256,8 @@ func looping(h *mail.Header, host string, hops int) bool {
 			continue
 		}
 		seen++
-		if strings.Contains(strings.Join(strings.Fields(f.Value()), " "), us) {
+		v := f.Value()
+		if strings.Contains(v, product) && strings.Contains(strings.Join(strings.Fields(v), " "), us) {
 			own++
 		}
 	}

@@ -140,8 +140,8 @@ func (g *Gateway) serves(to mail.RcptTo) *mail.Reply {
 
 // foresee decides before the data, when what is known or under way is enough, and refuses then.
 func (t *transaction) foresee(r *recipient) *mail.Reply {
-	ctx, cancel := within(t.ctx, rcptWait, nil)
-	defer cancel()
+	ctx := within(t.ctx, rcptWait, nil)
+	defer ctx.end()
 	switch err := t.decide(ctx, r, mail.Recipient); {
 	case t.ctx.Err() != nil:
 		return replyClosing
@@ -163,8 +163,8 @@ func (t *transaction) foresee(r *recipient) *mail.Reply {
 
 // offer asks the internal server whether it takes the recipient, and passes its answer on.
 func (t *transaction) offer(r *recipient) *mail.Reply {
-	ctx, cancel := within(t.ctx, upstreamWait, nil)
-	defer cancel()
+	ctx := within(t.ctx, upstreamWait, nil)
+	defer ctx.end()
 	r.goal, r.route = r.to, t.g.upstream.Route(r.to.Address)
 	if r.decided && len(r.verdict.Effects) > 0 {
 		e := editsOf(r.verdict.Effects)
@@ -234,8 +234,8 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 	if r := t.receive(u, undecided(rcpts)); r != nil {
 		return r
 	}
-	ctx, cancel := within(context.WithoutCancel(t.ctx), t.g.cfg.Limits.Decide, errDeadline)
-	defer cancel()
+	ctx := within(context.WithoutCancel(t.ctx), t.g.cfg.Limits.Decide, errDeadline)
+	defer ctx.end()
 	if r := t.inspect(u); r != nil {
 		return r
 	}

@@ -19,14 +19,14 @@ type until struct {
 	disarm context.CancelFunc
 }
 
-// within gives a context that ends after d; call done when it is of no use any more. cause may
+// within gives a context that ends after d; call end when it is of no use any more. cause may
 // be nil.
-func within(parent context.Context, d time.Duration, cause error) (ctx *until, done func()) {
+func within(parent context.Context, d time.Duration, cause error) *until {
 	u := &until{parent: parent, at: time.Now().Add(d), cause: cause}
 	if at, ok := parent.Deadline(); ok && at.Before(u.at) {
 		u.at = at
 	}
-	return u, u.end
+	return u
 }
 
 // Deadline is when it ends by itself.

@@ -25,7 +25,7 @@ func TestUntilIsAContext(t *testing.T) {
 				if e.deadline {
 					d = -time.Second
 				}
-				got, done := within(parent, d, cause)
+				got := within(parent, d, cause)
 				want, stop := context.WithTimeoutCause(parent, d, cause)
 				if waiting {
 					got.Done()
@@ -46,7 +46,7 @@ func TestUntilIsAContext(t *testing.T) {
 				if e.parent && got.Err() == nil {
 					t.Errorf("%+v: goes on", e)
 				}
-				done()
+				got.end()
 				stop()
 				cancel(nil)
 			}
@@ -56,8 +56,8 @@ func TestUntilIsAContext(t *testing.T) {
 
 // Nobody waits, and the cause is known all the same once the time is over.
 func TestUntilWithoutATimer(t *testing.T) {
-	ctx, done := within(t.Context(), time.Millisecond, errOwn)
-	defer done()
+	ctx := within(t.Context(), time.Millisecond, errOwn)
+	defer ctx.end()
 	if ctx.Err() != nil && time.Until(ctx.at) > 0 {
 		t.Fatal(ctx.Err())
 	}
@@ -73,8 +73,8 @@ func TestUntilWithoutATimer(t *testing.T) {
 	}
 	outer, cancelOuter := context.WithTimeout(t.Context(), time.Minute)
 	defer cancelOuter()
-	inner, end := within(outer, time.Hour, nil)
-	defer end()
+	inner := within(outer, time.Hour, nil)
+	defer inner.end()
 	if at, _ := inner.Deadline(); time.Until(at) > time.Minute {
 		t.Errorf("it ends after its parent: %v", at)
 	}

@@ -46,7 +46,11 @@ func (l *link) times() *ServerTimeouts { return &l.host.group.cfg.Timeouts }
 // guard ends what is done on the socket when ctx ends; the function returned stops that.
 func (l *link) guard(ctx context.Context) func() {
 	l.until, _ = ctx.Deadline()
-	stop := context.AfterFunc(cancelled(ctx), func() { l.sock.Close() })
+	ctx = cancelled(ctx)
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	stop := context.AfterFunc(ctx, func() { l.sock.Close() })
 	return func() {
 		if !stop() {
 			l.broken = true

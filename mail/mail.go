@@ -7,6 +7,7 @@ package mail
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -105,14 +106,15 @@ func (r *Reply) EnhancedString() string {
 	if r.Enhanced == [3]int{} {
 		return ""
 	}
-	return fmt.Sprintf("%d.%d.%d", r.Enhanced[0], r.Enhanced[1], r.Enhanced[2])
+	e := r.Enhanced
+	return strconv.Itoa(e[0]) + "." + strconv.Itoa(e[1]) + "." + strconv.Itoa(e[2])
 }
 
 func (r *Reply) String() string {
 	if e := r.EnhancedString(); e != "" {
-		return fmt.Sprintf("%d %s %s", r.Code, e, r.Text)
+		return strconv.Itoa(r.Code) + " " + e + " " + r.Text
 	}
-	return fmt.Sprintf("%d %s", r.Code, r.Text)
+	return strconv.Itoa(r.Code) + " " + r.Text
 }
 
 func (r *Reply) Error() string { return r.String() }
