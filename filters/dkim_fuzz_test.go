@@ -2,6 +2,8 @@ package filters
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rsa"
 	"reflect"
 	"regexp"
 	"strings"
@@ -112,7 +114,7 @@ func FuzzDKIMKey(f *testing.F) {
 			t.Errorf("%q: %d bits", txt, k.bits)
 		}
 		if k.rsa != nil { // whatever it is, it is refused and not fatal
-			if k.rsa.verify(make([]byte, 32), make([]byte, k.rsa.pub.Size())) {
+			if rsa.VerifyPKCS1v15(k.rsa, crypto.SHA256, make([]byte, 32), make([]byte, k.rsa.Size())) == nil {
 				t.Errorf("%q verifies zeros", txt)
 			}
 		}
