@@ -49,6 +49,7 @@ type Config struct {
 	DMARC    DMARCConfig
 	ClamAV   ClamAVConfig // without addresses clamav is off
 	Lists    Lists        // nil: there are none
+	History  History      // nil: nobody has written before
 	ClamFail Fail         // what no answer of clamd means; Defer unless configured otherwise
 }
 
@@ -61,6 +62,7 @@ func New(c Config) []Filter {
 		dmarc(c.DMARC, c.Resolver),
 		content(),
 		lists(c.Lists, c.SPF.Trusted),
+		history(c.History),
 	}
 	if len(c.ClamAV.Addresses) > 0 {
 		av := clamav(c.ClamAV)

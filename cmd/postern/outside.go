@@ -8,12 +8,13 @@ import (
 // outside is what filters ask beyond the message: DNS, and what the data folder knows.
 type outside struct {
 	filters.Resolver
-	lists filters.Lists // nil: nothing is listed
+	lists   filters.Lists   // nil: nothing is listed
+	history filters.History // nil: nobody has written before
 }
 
 // asks is what the filters of a running gateway ask.
 func (s *stores) asks(r filters.Resolver) outside {
-	return outside{Resolver: r, lists: listIndex{s.lists}}
+	return outside{Resolver: r, lists: listIndex{s.lists}, history: s.journal}
 }
 
 // listIndex is the lists as filters ask them.
