@@ -102,7 +102,7 @@ func (c *compiler) parse(s scalar) (*parser.Tree, bool) {
 		c.fault(s, 0, msg, "")
 		return nil, false
 	}
-	msg, hint, at := c.explain(tree, fe)
+	msg, hint, at := c.explain(s.value, tree, fe)
 	if hint == "" {
 		hint = c.hint
 	}

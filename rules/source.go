@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -175,11 +176,30 @@ func parseYAML(s string) (root ast.Node, err error) {
 	return root, nil
 }
 
+var callsKey = regexp.MustCompile(`^[\t ]*(?:-[\t ]+)?([A-Za-z_]+):[\t ]*\[[\t ]*[a-z_]+\(`)
+
+// likeEffects sees a list of calls, which is no YAML, below a key that is not effects.
+func (r *reader) likeEffects(line int) *Error {
+	if line < 1 || line > len(r.file.lines) {
+		return nil
+	}
+	s := string(r.file.lines[line-1])
+	m := callsKey.FindStringSubmatchIndex(s)
+	if m == nil || s[m[2]:m[3]] == "effects" {
+		return nil
+	}
+	key := s[m[2]:m[3]]
+	return r.file.fault(place{line, m[2] + 1}, fmt.Sprintf("a rule has no key %q with a list of calls", key), didYouMean(key, []string{"effects"}))
+}
+
 // syntax turns the parser's error into ours.
 func (r *reader) syntax(err error) *Error {
 	var ye yaml.Error
 	if errors.As(err, &ye) && ye.GetToken() != nil {
 		p := ye.GetToken().Position
+		if e := r.likeEffects(p.Line); e != nil {
+			return e
+		}
 		return r.file.fault(place{p.Line, p.Column}, "YAML: "+ye.GetMessage(),
 			"put a value with quotes, colons or # in it into quotes as a whole, or on its own lines below >-")
 	}
