@@ -36,3 +36,19 @@ func (v *Verdict) trip(rule string) {
 
 // Classes are what a verdict can be about.
 func Classes() []string { return classes() }
+
+// Alone gives a policy of one of the rules, as if no other were there; of none when there is no
+// such rule. It is for finding out what a rule costs.
+func (p *Policy) Alone(name string) *Policy {
+	q := newPolicy(p.compiled)
+	q.rules = nil
+	for _, r := range p.rules {
+		if r.name == name {
+			live := *r
+			live.shadow = false
+			q.rules = []*rule{&live}
+		}
+	}
+	q.version += "!" + name + " alone"
+	return q
+}

@@ -14,9 +14,10 @@ import (
 // applyFlags are those of apply and rollback.
 type applyFlags struct {
 	settings
-	Note  string `help:"Why, for the history."`
-	Force bool   `help:"Though tests beside the rules fail. The history says so, and a restart takes such rules too."`
-	JSON  bool   `name:"json" help:"As JSON."`
+	Note  string   `help:"Why, for the history."`
+	Since Duration `help:"Decide past mail again that is not older than this, for the plan; 0 for none." default:"30d"`
+	Force bool     `help:"Though tests beside the rules fail. The history says so, and a restart takes such rules too."`
+	JSON  bool     `name:"json" help:"As JSON."`
 }
 
 // An applied is what came of apply or rollback.
@@ -29,6 +30,9 @@ type applied struct {
 
 // answerTime is how long a running gateway may take for its answer.
 const answerTime = 30 * time.Second
+
+// storeTime is how long a look into the data folder may take.
+const storeTime = 2 * time.Minute
 
 // rulesApplyCmd puts a folder of rules in force.
 type rulesApplyCmd struct {
@@ -52,7 +56,7 @@ func (c *rulesApplyCmd) Run(out output) error {
 	if cfg.Rules == "" {
 		return errors.New("rules apply: the configuration names no folder for rules: set it (rules: /etc/postern/rules) and restart once")
 	}
-	p, err := planFolder(cfg, c.Dir)
+	p, err := planFolder(cfg, c.Dir, c.Since)
 	if err != nil {
 		return err
 	}
@@ -88,7 +92,7 @@ func (c *rulesRollbackCmd) Run(out output) error {
 	if err != nil {
 		return fmt.Errorf("rules rollback: %w (postern rules history lists them)", err)
 	}
-	p, err := newPlan(cfg, fmt.Sprintf("version %d", v.N), v.Files)
+	p, err := newPlan(cfg, fmt.Sprintf("version %d", v.N), v.Files, c.Since)
 	if err != nil {
 		return err
 	}
@@ -199,9 +203,14 @@ func recordHand(ctx context.Context, h *policies.Store, files policies.Files, v 
 	return err
 }
 
-// withHistory opens the data folder as its owner, lets use work with it, and is who it was again.
-func withHistory(cfg *Config, use func(ctx context.Context, h *policies.Store) error) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*answerTime)
+// withHistory lets use work with the history of the rules.
+func withHistory(cfg *Config, use func(ctx context.Context, h *policies.Store) error) error {
+	return withStores(cfg, func(ctx context.Context, s *stores) error { return use(ctx, s.policies) })
+}
+
+// withStores opens the data folder as its owner, lets use work with it, and is who it was again.
+func withStores(cfg *Config, use func(ctx context.Context, s *stores) error) (err error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), storeTime, errors.New("it takes too long: ask for less with --since"))
 	defer cancel()
 	if why := noStore(cfg.Data); why != "" {
 		return fmt.Errorf("data folder %s: %s: name the gateway's with -c FILE or --data DIR", cfg.Data, why)
@@ -216,7 +225,7 @@ func withHistory(cfg *Config, use func(ctx context.Context, h *policies.Store) e
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	return use(ctx, s.policies)
+	return use(ctx, s)
 }
 
 // order leaves an order for the running gateway and waits for its answer.

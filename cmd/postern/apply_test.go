@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"postern/policies"
 )
@@ -97,8 +99,12 @@ func TestRulesApply(t *testing.T) {
 		return command(code, append([]string{"rules", "apply", filepath.Join(s.dir, "new"), "--note", "because " + subject}, args...)...)
 	}
 	held("one")
+	sendMail(t, g.addr, letter("two", "two", "x\r\n"), "a@example.org")
+	for strings.Count(command(exitDone, "log", "search", "--json"), "\n") < 5 { // written soon after the reply
+		time.Sleep(20 * time.Millisecond)
+	}
 	open := mustDial(t, g.addr)
-	if text := apply(exitDone, "two"); !strings.Contains(text, "In force as version 2") {
+	if text := apply(exitDone, "two"); !strings.Contains(text, "In force as version 2") || !regexp.MustCompile(`(?s)replay  5 messages, 5 decisions: 2 unchanged, 2 newly held, 1 newly delivered.*2 newly held by hold-two \(was delivered\)`).MatchString(text) {
 		t.Error(text)
 	}
 	held("two")
@@ -181,5 +187,45 @@ func TestRulesApplyRefused(t *testing.T) {
 	s.configure(t, "")
 	if code, _, stderr := postern("rules", "apply", "-c", s.conf, filepath.Join(s.dir, "new")); code != exitFailed || !strings.Contains(stderr, "names no folder") {
 		t.Errorf("without a folder: exit %d, %s", code, stderr)
+	}
+}
+
+// rules list tells of each rule what it did, what it costs, and the state of its breaker.
+func TestRulesList(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, newSink(t, nil).addr, "rules: rules\n")
+	s.write(t, "rules/10.yaml", holdingSet("one")+"")
+	s.write(t, "rules/20.yaml", strings.Replace(holding("two"), "    do:", "    shadow: true\n    do:", 1))
+	s.write(t, "rules/30.yaml", "rules: [{name: dear, when: 'any(content.attachments, any(.names, # matches \"(a+)+x\")) or all(content.headers[\"received\"], # contains \"x\")', score: 1}]\n")
+	g := s.serve(t)
+	for i, subject := range []string{"one", "one", "two", "three"} {
+		sendMail(t, g.addr, letter(fmt.Sprint(i), subject, "x\r\n"), "a@example.org", "b@example.org")
+	}
+	g.log.must(t, 4, "msg", "message")
+	g.stop(t) // all is in the journal
+	code, stdout, stderr := postern("rules", "list", "-c", s.conf, "--json")
+	if code != exitDone {
+		t.Fatalf("exit %d, %s", code, stderr)
+	}
+	list := lines(t, stdout)
+	if len(list) != 3 {
+		t.Fatalf("%d rules", len(list))
+	}
+	wantFields(t, list[0], map[string]any{"name": "hold-one", "hits": 2, "shadow_hits": 0, "line": 2, "breaker_state.mode": "tag", "do": "quarantine"})
+	wantFields(t, list[1], map[string]any{"name": "hold-two", "hits": 0, "shadow_hits": 2, "last_hit": nil, "shadow": true})
+	wantFields(t, list[2], map[string]any{"name": "dear", "hits": 0, "breaker_state": nil})
+	for _, r := range list {
+		if us, ok := r["cost_us"].(float64); !ok || us < 0 || us > 1e6 { // what it is, the machine says
+			t.Errorf("%s costs %v us", r["name"], r["cost_us"])
+		}
+	}
+	if _, err := time.Parse(time.RFC3339Nano, fmt.Sprint(list[0]["last_hit"])); err != nil {
+		t.Error(err)
+	}
+	if _, stdout, _ := postern("rules", "list", "-c", s.conf); !regexp.MustCompile(`(?m)^hold-one +quarantine +policy +2 +\w.* us +.*10\.yaml:2$`).MatchString(stdout) {
+		t.Error(stdout)
+	}
+	if code, stdout, _ := postern("rules", "list", "-c", s.conf, "--since", "0s"); code != exitDone || !strings.Contains(stdout, "never") {
+		t.Errorf("exit %d\n%s", code, stdout)
 	}
 }

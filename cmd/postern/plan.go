@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"postern/filters/dnsfake"
 	"postern/policies"
@@ -17,16 +19,18 @@ import (
 // A rulePlan is what a folder of rules would change: one screen. Its fields are a contract of
 // --json.
 type rulePlan struct {
-	Dir     string            `json:"dir"`
-	Into    string            `json:"into,omitempty"`    // the folder in force; "" while the built-in policy decides
-	Version string            `json:"version,omitempty"` // compiled; "" when it does not load
-	Files   []policies.Change `json:"files"`
-	Carried []string          `json:"carried"` // lists and messages of the folder in force that stay
-	Errors  []checkError      `json:"errors"`
-	Lint    []rules.Warning   `json:"lint"` // rules that load, but are hardly meant
-	Rules   ruleChanges       `json:"rules"`
-	Tests   *testReport       `json:"tests,omitempty"`
-	OK      bool              `json:"ok"` // it may be applied
+	Dir      string            `json:"dir"`
+	Into     string            `json:"into,omitempty"`    // the folder in force; "" while the built-in policy decides
+	Version  string            `json:"version,omitempty"` // compiled; "" when it does not load
+	Files    []policies.Change `json:"files"`
+	Carried  []string          `json:"carried"` // lists and messages of the folder in force that stay
+	Errors   []checkError      `json:"errors"`
+	Lint     []rules.Warning   `json:"lint"` // rules that load, but are hardly meant
+	Rules    ruleChanges       `json:"rules"`
+	Tests    *testReport       `json:"tests,omitempty"`
+	Replay   *replayReport     `json:"replay,omitempty"`
+	NoReplay string            `json:"no_replay,omitempty"` // why past mail was not decided again
+	OK       bool              `json:"ok"`                  // it may be applied
 
 	files policies.Files // all that the folder in force would hold
 	live  policies.Files // what it holds
@@ -42,7 +46,7 @@ type ruleChanges struct {
 }
 
 // planFolder reads a folder and plans it.
-func planFolder(cfg *Config, dir string) (*rulePlan, error) {
+func planFolder(cfg *Config, dir string, since Duration) (*rulePlan, error) {
 	if same, err := sameFolder(dir, cfg.Rules); err != nil || same {
 		if err == nil {
 			err = fmt.Errorf("%s is the folder in force itself: plan and apply take a copy of it (postern check looks at what is in force)", dir)
@@ -53,7 +57,7 @@ func planFolder(cfg *Config, dir string) (*rulePlan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
 	}
-	return newPlan(cfg, dir, files)
+	return newPlan(cfg, dir, files, since)
 }
 
 func sameFolder(a, b string) (bool, error) {
@@ -73,9 +77,9 @@ func sameFolder(a, b string) (bool, error) {
 	return real == other, err
 }
 
-// newPlan compiles and tests files as they would stand in the folder in force. dir is what they
-// are called by until then.
-func newPlan(cfg *Config, dir string, files policies.Files) (*rulePlan, error) {
+// newPlan compiles and tests files as they would stand in the folder in force, and decides past
+// mail again under them. dir is what they are called by until then.
+func newPlan(cfg *Config, dir string, files policies.Files, since Duration) (*rulePlan, error) {
 	p := &rulePlan{Dir: dir, Into: cfg.Rules, Errors: []checkError{}, Lint: []rules.Warning{}, Carried: []string{},
 		Rules: ruleChanges{New: []string{}, Changed: []string{}, Gone: []string{}}}
 	var err error
@@ -88,7 +92,7 @@ func newPlan(cfg *Config, dir string, files policies.Files) (*rulePlan, error) {
 	p.files, carried = files.Over(p.live)
 	p.Carried = append(p.Carried, carried...)
 	p.Files = p.files.Changes(p.live)
-	if err := p.judge(cfg); err != nil {
+	if err := p.judge(cfg, since); err != nil {
 		p.Errors = append(p.Errors, mistakes(err)...)
 	}
 	p.OK = len(p.Errors) == 0 && p.Tests.Failed == 0
@@ -97,7 +101,7 @@ func newPlan(cfg *Config, dir string, files policies.Files) (*rulePlan, error) {
 
 // judge compiles what would be in force and runs its tests. Its error is what keeps the rules
 // from loading.
-func (p *rulePlan) judge(cfg *Config) error {
+func (p *rulePlan) judge(cfg *Config, since Duration) error {
 	empty, err := dnsfake.Parse("")
 	if err != nil {
 		return err
@@ -129,7 +133,24 @@ func (p *rulePlan) judge(cfg *Config) error {
 		}
 	}
 	p.Rules.compare(old, c.rules.Rules())
+	p.replay(cfg, c, time.Duration(since))
 	return nil
+}
+
+// replay decides the journal's mail again. That it cannot be read keeps nothing from being
+// applied: whoever may write rules need not be allowed to read mail.
+func (p *rulePlan) replay(cfg *Config, c *candidate, since time.Duration) {
+	if since == 0 {
+		p.NoReplay = "not asked for"
+		return
+	}
+	err := withStores(cfg, func(ctx context.Context, s *stores) (err error) {
+		p.Replay, err = newReplay(c.rules, c.filters).run(ctx, s.journal, time.Now().Add(-since))
+		return err
+	})
+	if err != nil {
+		p.Replay, p.NoReplay = nil, err.Error()
+	}
 }
 
 // liveRules are the rules in force: those of the folder, or the built-in ones.
@@ -204,9 +225,21 @@ func (p *rulePlan) print(w io.Writer) {
 		fmt.Fprint(w, "tests   ")
 		p.Tests.printSum(w)
 	}
+	p.printReplay(w)
 	fmt.Fprintln(w)
 	if p.OK {
 		fmt.Fprintf(w, "It may be applied: %d rules, version %s.\n", p.Rules.All, p.Version)
+	}
+}
+
+// printReplay shows what would have become of past mail.
+func (p *rulePlan) printReplay(w io.Writer) {
+	switch {
+	case p.Replay == nil && p.NoReplay != "":
+		fmt.Fprintf(w, "replay  none: %s\n", p.NoReplay)
+	case p.Replay != nil:
+		fmt.Fprint(w, "replay  ")
+		p.Replay.print(w)
 	}
 }
 
@@ -224,8 +257,9 @@ func (p *rulePlan) why() error {
 // rulesPlanCmd shows what a folder of rules would change.
 type rulesPlanCmd struct {
 	settings
-	JSON bool   `name:"json" help:"As JSON."`
-	Dir  string `arg:"" help:"Folder of rule files to be put in place of those in force." type:"path"`
+	Since Duration `help:"Decide past mail again that is not older than this; 0 for none." default:"30d"`
+	JSON  bool     `name:"json" help:"As JSON."`
+	Dir   string   `arg:"" help:"Folder of rule files to be put in place of those in force." type:"path"`
 }
 
 // Help is shown by --help.
@@ -240,7 +274,7 @@ func (c *rulesPlanCmd) Run(out output) error {
 	if err != nil {
 		return err
 	}
-	p, err := planFolder(cfg, c.Dir)
+	p, err := planFolder(cfg, c.Dir, c.Since)
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,7 @@ func (p *program) loadPolicy(how string) error {
 		p.log.Warn("rules name filters that are not configured, and are skipped (clamav: give clamav.addresses or --clamd)", "filters", p.policy.off)
 	}
 	p.remember(c, how)
+	p.saveBreakers(context.Background()) // for rules list
 	return nil
 }
 

@@ -20,6 +20,7 @@ type rulesCmd struct {
 	Apply    rulesApplyCmd    `cmd:"" help:"Put a folder of rules in force, in one step."`
 	History  rulesHistoryCmd  `cmd:"" help:"Each set of rules that was in force: when, by whom, why."`
 	Rollback rulesRollbackCmd `cmd:"" help:"Put an earlier version in force again."`
+	List     rulesListCmd     `cmd:"" help:"Each rule with hits, last hit, shadow hits, mean cost and the state of its breaker."`
 	Breaker  rulesBreakerCmd  `cmd:"" help:"Rules that suddenly decide far more than they used to."`
 	Builtin  rulesBuiltinCmd  `cmd:"" help:"Print the built-in policy, as a start for rule files of your own."`
 }
@@ -67,18 +68,23 @@ func printRules(w io.Writer, list []rules.RuleInfo, earliest []string) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "RULE\tDOES\tCLASS\tNEEDS\tEARLIEST REPLY\tFILE")
 	for i, r := range list {
-		does := r.Do.String()
-		if r.Do == rules.None {
-			does = fmt.Sprintf("score %+g", r.Score)
-		}
-		if r.Shadow {
-			does += " (shadow)"
-		}
 		needs := r.Needs
 		for _, name := range r.Off {
 			needs = append(needs, name+" (off)")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s:%d\n", r.Name, does, r.Class, strings.Join(needs, " "), earliest[i], filepath.Base(r.File), r.Line)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s:%d\n", r.Name, does(&r), r.Class, strings.Join(needs, " "), earliest[i], filepath.Base(r.File), r.Line)
 	}
 	return t.Flush()
+}
+
+// does is what a rule does when it matches, in a word or two.
+func does(r *rules.RuleInfo) string {
+	words := r.Do.String()
+	if r.Do == rules.None {
+		words = fmt.Sprintf("score %+g", r.Score)
+	}
+	if r.Shadow {
+		words += " (shadow)"
+	}
+	return words
 }
