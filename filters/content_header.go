@@ -95,7 +95,9 @@ func (c *collector) header(h *m.Header, received time.Time) {
 
 // fieldText is a field's value, decoded and capped.
 func fieldText(v string, flaws *defects) string {
-	v = m.TrimBlanks(v)
+	if v = m.TrimBlanks(v); len(v) <= maxFactValue && isPlain(v) {
+		return v
+	}
 	if strings.IndexByte(v, '\n') >= 0 || strings.IndexByte(v, '\r') >= 0 {
 		v = unfold(v[:min(len(v), 2*maxFactValue)])
 	}
@@ -108,19 +110,32 @@ func fieldText(v string, flaws *defects) string {
 	return decodeWords(v)
 }
 
+// isPlain reports whether a value has neither folds nor encoded words nor bytes beyond ASCII.
+func isPlain(v string) bool {
+	for i := 0; i < len(v); i++ {
+		switch c := v[i]; {
+		case c >= 0x80 || c == '\r' || c == '\n':
+			return false
+		case c == '?' && i > 0 && v[i-1] == '=':
+			return false
+		}
+	}
+	return true
+}
+
 // unfold is mail.Unfold for a string.
 func unfold(v string) string {
 	v = m.TrimBlanks(v)
 	var b strings.Builder
 	b.Grow(len(v))
-	for line, rest, more := "", v, true; more; {
-		line, rest, more = strings.Cut(rest, "\n")
-		for again := true; again; {
-			var piece string
-			piece, line, again = strings.Cut(line, "\r")
-			b.WriteString(piece)
+	from := 0
+	for i := 0; i < len(v); i++ {
+		if c := v[i]; c == '\r' || c == '\n' {
+			b.WriteString(v[from:i])
+			from = i + 1
 		}
 	}
+	b.WriteString(v[from:])
 	return b.String()
 }
 

@@ -34,8 +34,12 @@ type Scope struct {
 	parent *Scope
 	mu     sync.Mutex
 	runs   []*run
+	room   []run // for those to come
 	wg     sync.WaitGroup
 }
+
+// usualRuns is how many filters most scopes have.
+const usualRuns = 8
 
 // A run is one filter at work, or done.
 type run struct {
@@ -75,32 +79,48 @@ func (s *Scope) Start(ctx context.Context, fs []Filter, in Input) {
 		}
 	}
 	// The others behind these, which work meanwhile; first those that may turn out to have to wait.
+	t := turns.Get().(*turn)
+	t.in = in
 	for i := range begun {
-		if r := &begun[i]; quick(r.filter) && !s.try(ctx, r, &in) {
+		if r := &begun[i]; quick(r.filter) && !s.try(ctx, r, t) {
 			s.spawn(ctx, r, in)
 		}
 	}
 	for i := range begun {
 		if r := &begun[i]; inline(r.filter) && !quick(r.filter) {
-			s.gather(ctx, r, &in)
+			s.gather(ctx, r, &t.in)
 		}
 	}
+	*t = turn{}
+	turns.Put(t)
 }
+
+// A turn is what filters get that run where they are started, one after the other.
+type turn struct {
+	in  Input
+	now instant
+}
+
+var turns = sync.Pool{New: func() any { return new(turn) }}
 
 // begin makes a run of each filter that is not there yet. All are known before the first one
 // works, so that none finds another not started.
 func (s *Scope) begin(fs []Filter) []run {
-	begun := make([]run, 0, len(fs))
-	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cap(s.room)-len(s.room) < len(fs) {
+		s.room = make([]run, 0, max(usualRuns, len(fs)))
+		s.runs = slices.Grow(s.runs, cap(s.room))
+	}
+	now, from := time.Now(), len(s.room)
 	for i := range fs {
-		if _, r := s.find(fs[i].Name); r != nil {
+		if _, above := s.parent.find(fs[i].Name); above != nil || s.own(fs[i].Name) != nil {
 			continue
 		}
-		begun = append(begun, run{filter: &fs[i], began: now})
-		s.mu.Lock()
-		s.runs = append(slices.Grow(s.runs, len(fs)-i), &begun[len(begun)-1])
-		s.mu.Unlock()
+		s.room = append(s.room, run{filter: &fs[i], began: now})
+		s.runs = append(s.runs, &s.room[len(s.room)-1])
 	}
+	begun := s.room[from:]
 	s.wg.Add(len(begun))
 	return begun
 }
@@ -120,13 +140,13 @@ func (s *Scope) gather(ctx context.Context, r *run, in *Input) {
 }
 
 // try runs a filter as far as that needs no waiting; false when it has to begin again.
-func (s *Scope) try(ctx context.Context, r *run, in *Input) bool {
-	c := &instant{Context: ctx, began: time.Now(), limit: r.filter.Timeout}
-	facts, err := r.gather(c, in)
-	if c.waits {
+func (s *Scope) try(ctx context.Context, r *run, t *turn) bool {
+	t.now = instant{Context: ctx, began: time.Now(), limit: r.filter.Timeout}
+	facts, err := r.gather(&t.now, &t.in)
+	if t.now.waits {
 		return false
 	}
-	s.settle(r, c.began, facts, err)
+	s.settle(r, t.now.began, facts, err)
 	return true
 }
 
@@ -216,15 +236,23 @@ func withError(zero any, err error) any {
 func (s *Scope) find(name string) (*Scope, *run) {
 	for ; s != nil; s = s.parent {
 		s.mu.Lock()
-		for _, r := range s.runs {
-			if r.filter.Name == name {
-				s.mu.Unlock()
-				return s, r
-			}
-		}
+		r := s.own(name)
 		s.mu.Unlock()
+		if r != nil {
+			return s, r
+		}
 	}
 	return nil, nil
+}
+
+// own is called with s.mu held.
+func (s *Scope) own(name string) *run {
+	for _, r := range s.runs {
+		if r.filter.Name == name {
+			return r
+		}
+	}
+	return nil
 }
 
 // Lookup returns a filter's result. known is false while it runs or was not started. After
