@@ -32,14 +32,21 @@ func content() Filter {
 
 // readContent reads a message to its end.
 func readContent(ctx context.Context, in *Input) (ContentFacts, error) {
+	c := newCollector()
+	defer c.release()
+	if err := c.readAll(ctx, in); err != nil {
+		return ContentFacts{}, err
+	}
+	return c.facts, nil
+}
+
+func (c *collector) readAll(ctx context.Context, in *Input) error {
 	h, err := in.Body.Header()
 	if err != nil {
-		return ContentFacts{}, err
+		return err
 	}
 	r := in.Body.Open()
 	defer r.Close()
-	c := newCollector()
-	defer c.release()
 	err = c.read(h, in.Received, func() ([]byte, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -47,20 +54,21 @@ func readContent(ctx context.Context, in *Input) (ContentFacts, error) {
 		return r.Next()
 	})
 	if err != nil {
-		return ContentFacts{}, err
+		return err
 	}
 	if c.doubtful() {
 		c.secondReading(in.Body)
 	}
 	c.finish()
-	return c.facts, nil
+	return nil
 }
 
 // read walks the message with the header h; next gives all of its bytes, block by block.
 func (c *collector) read(h *mail.Header, received time.Time, next func() ([]byte, error)) error {
 	c.header(h, received)
 	s := &c.walk
-	s.c, s.flaws, s.bol = c, &c.flaws, true
+	s.c, s.flaws, s.bol, s.out = c, &c.flaws, true, c.outline
+	s.at, s.next = int64(len(h.Raw)), int64(len(h.Raw))
 	checkFields(h, s.flaws)
 	e := readEntity(h, s.flaws, false)
 	c.facts.Type = clipUTF8(e.typ, 100)
@@ -100,6 +108,7 @@ type collector struct {
 	textLeft int
 	seen     map[Link]bool // links, once there are more than a few; URL and TextHost alone
 	views    *viewList     // what decodedViews asks for
+	outline  *outliner     // what ReadOutline asks for
 	bufs     [][]byte      // free ones
 	walk     mimeWalk      // of the message itself
 }
@@ -329,6 +338,7 @@ func (c *collector) list(a Attachment) {
 		return
 	}
 	c.facts.Attachments = append(c.facts.Attachments, a)
+	c.outline.file(&a)
 }
 
 // finish turns the defects into facts.

@@ -25,7 +25,7 @@ func (s *mimeWalk) dashes(p []byte, final bool) (n int, done bool) {
 	}
 	text := trimEOL(line)
 	if k, end, ok := s.match(text); ok {
-		s.delimiter(k, end)
+		s.delimiter(k, end, len(line))
 		return len(line), true
 	}
 	// Somebody else's delimiter? Only with a part header right behind it.
@@ -101,9 +101,13 @@ func (s *mimeWalk) match(text []byte) (k int, end, ok bool) {
 	return k, end, ok
 }
 
-// delimiter ends what is open below level k and begins its next part, or its epilogue.
-func (s *mimeWalk) delimiter(k int, end bool) {
+// delimiter ends what is open below level k and begins its next part, or its epilogue. n is the
+// length of its line.
+func (s *mimeWalk) delimiter(k int, end bool, n int) {
+	bodyEnd := s.at - int64(len(s.eol))
+	s.next = s.at + int64(n)
 	s.endBody()
+	s.out.close(s.levels[k].depth, bodyEnd)
 	s.pop(k + 1)
 	l := &s.levels[k]
 	if end {

@@ -48,6 +48,11 @@ type mimeWalk struct {
 	spec   *mimeWalk
 	isSpec bool
 	over   bool
+
+	out  *outliner // takes down where the parts are; nil: nobody asks
+	at   int64     // where what run looks at now stands in the message
+	from int64     // where the header of the part begins
+	next int64     // where what comes next begins: a header, or a body
 }
 
 var (
@@ -71,6 +76,7 @@ func (s *mimeWalk) close() {
 	s.carry = s.carry[:0]
 	s.give(nil, nil) // no delimiter followed: the last line end is the body's own
 	s.endBody()
+	s.out.close(-1, s.at)
 	s.pop(0)
 }
 
@@ -86,6 +92,7 @@ func (s *mimeWalk) run(p []byte, final bool) []byte {
 			return p
 		}
 		p = p[n:]
+		s.at += int64(n)
 		s.known = 0
 	}
 	return nil
@@ -104,14 +111,16 @@ func (s *mimeWalk) headLine(p []byte, final bool) int {
 		n = len(p)
 	}
 	line := p[:n]
+	s.next = s.at + int64(n)
 	if line[0] == '\n' || line[0] == '\r' && n == 2 && line[1] == '\n' {
 		s.startBody()
 		return n
 	}
 	if line[0] == '-' && n > 2 && line[1] == '-' {
 		if k, end, ok := s.match(trimEOL(line)); ok {
+			s.next = s.at
 			s.startBody()
-			s.delimiter(k, end)
+			s.delimiter(k, end, n)
 			return n
 		}
 	}
@@ -195,6 +204,7 @@ func (s *mimeWalk) part(k int) {
 	}
 	s.depth, s.msgs = s.levels[k].depth+1, s.levels[k].msgs
 	s.digest = s.levels[k].digest
+	s.from = s.next
 	s.inHead = true
 	s.head = s.head[:0]
 }
@@ -236,6 +246,7 @@ func (s *mimeWalk) limit() {
 
 func (s *mimeWalk) endBody() {
 	if s.inHead {
+		s.next = s.at
 		s.startBody()
 	}
 	s.eol = nil
@@ -272,6 +283,7 @@ func (s *mimeWalk) enter(e entity) {
 	s.bol = true
 	s.eol = nil
 	s.c.unusual = s.c.unusual || e.unusual || s.seldom(&e)
+	s.out.open(s, &e)
 	encoded := len(e.encodings) > 1 || e.encodings[0] != encIdentity
 	switch {
 	case e.is("multipart/"):
@@ -304,6 +316,7 @@ func (s *mimeWalk) enter(e entity) {
 		s.countLeaf()
 		s.depth++
 		s.msgs++
+		s.from = s.next
 		s.inHead = true
 		s.head = s.head[:0]
 	default:

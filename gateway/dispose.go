@@ -25,9 +25,10 @@ type course struct {
 
 // A group gets the same bytes through the same internal server.
 type group struct {
-	route   string
-	effects []rules.Effect
-	to      []int
+	route    string
+	effects  []rules.Effect
+	to       []int
+	original string // what it gets less of lies whole in quarantine under this id
 }
 
 // chart makes one course of the verdicts of all recipients.
@@ -209,6 +210,7 @@ func (t *transaction) send(ctx context.Context, h *holding, n int, g group) *mai
 	switch {
 	case len(left) == 0:
 		h.drop(h.spare[n])
+		h.keepOriginal(n)
 	case t.taken == nil:
 		return refusal
 	default:

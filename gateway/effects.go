@@ -41,6 +41,9 @@ var effects = []effect{ // a constant table
 	{"redirect", "Gives the recipient's copy to another address of ours instead.", false, address, func(e *edits, x *rules.Effect) { e.redirect = parsed(x.Args[0]) }},
 	{"bcc", "Gives the same to another address of ours, too, such as an archive.", false, address, func(e *edits, x *rules.Effect) { e.bcc = append(e.bcc, parsed(x.Args[0])) }},
 	{"route", "Sends the recipient's copy through another internal server, by its name in routes.", false, server, func(e *edits, x *rules.Effect) { e.route = x.Args[0] }},
+	{stripEffect, "Takes files out of the message; the whole of it stays in quarantine.", true, files, func(*edits, *rules.Effect) {}},
+	{bannerEffect, "Puts a text above the text of the message.", true, bodyText, func(*edits, *rules.Effect) {}},
+	{disclaimerEffect, "Puts a text below the text of the message.", true, bodyText, func(*edits, *rules.Effect) {}},
 	{"throttle", "Puts mail off (451) that is more than so many copies in that time, of one client, sender or recipient.", false, rateParams, (*edits).throttle},
 }
 
@@ -56,6 +59,12 @@ func rateParams(EffectScope) []rules.Param {
 	return []rules.Param{{Name: "by", Check: rules.OneOf(perClient, perSender, perRecipient)},
 		{Name: "count", Check: checkCount}, {Name: "duration", Check: checkSpan}}
 }
+
+func files(EffectScope) []rules.Param {
+	return []rules.Param{{Name: "what", Many: true, Check: checkWhat}}
+}
+
+func bodyText(EffectScope) []rules.Param { return []rules.Param{{Name: "text", Text: true}} }
 
 func header(EffectScope) []rules.Param { return []rules.Param{{Name: "name", Check: checkHeaderName}} }
 

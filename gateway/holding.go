@@ -16,6 +16,7 @@ type holding struct {
 	main     *copies         // the copies to be held
 	doubt    *copies         // the copies to be discarded beside others, until the journal has that on disk
 	spare    map[int]*copies // by group: copies to be delivered, in case they are refused late
+	original map[int]*copies // by group: what it gets only a part of
 	made     int
 	accepted bool // the answer is 250
 }
@@ -55,13 +56,47 @@ func (h *holding) hold(ctx context.Context, c course) error {
 			return err
 		}
 	}
+	for n := range c.send {
+		if err := h.holdOriginal(ctx, n, &c.send[n]); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// holdOriginal holds the whole of what a group gets without some of its files.
+func (h *holding) holdOriginal(ctx context.Context, n int, g *group) error {
+	if p := h.rcpts[g.to[0]].plan; p == nil || len(p.removals) == 0 {
+		return nil
+	}
+	c, err := h.put(ctx, g.to, whole)
+	if err != nil {
+		return err
+	}
+	if h.original == nil {
+		h.original = map[int]*copies{}
+	}
+	h.original[n], g.original = c, c.id
+	return nil
+}
+
+// keepOriginal makes it visible, once the rest is delivered.
+func (h *holding) keepOriginal(n int) {
+	c := h.original[n]
+	if c == nil {
+		return
+	}
+	h.keep(c)
+	for _, i := range c.to {
+		h.rcpts[i].held = c.id
+	}
 }
 
 // Why copies are held, though their verdict was another. The first is a class too.
 const (
 	undelivered = "undelivered"
 	unrecorded  = "unrecorded"
+	whole       = "whole"
 )
 
 // put makes one item durable. why is "" for those that the verdicts hold.
@@ -86,6 +121,9 @@ func (h *holding) put(ctx context.Context, to []int, why string) (*copies, error
 		switch why {
 		case undelivered:
 			k.Recipient, k.Class, k.Because = r.goal, undelivered, "the internal server refused it after it had taken other copies"
+		case whole:
+			p := r.plan
+			k.Recipient, k.Class, k.Rule, k.Because = r.goal, "attachment", p.rule, "this is the whole message, delivered without "+p.removed
 		case unrecorded:
 			k.Because = "was to be discarded, but that could not be recorded"
 		}
@@ -151,6 +189,11 @@ func (h *holding) drop(c *copies) bool {
 // undelivered keeps the copies of group n that were refused after others had been taken. all
 // says that they are the whole group; of a part a new item is made.
 func (h *holding) undelivered(n int, left []int, all bool) {
+	if all {
+		h.drop(h.original[n])
+	} else {
+		h.keepOriginal(n)
+	}
 	c := h.spare[n]
 	if c == nil || !all {
 		h.drop(c)
@@ -191,6 +234,9 @@ func (h *holding) discard(err error) {
 func (h *holding) settle() {
 	all := []*copies{h.main, h.doubt}
 	for _, c := range h.spare {
+		all = append(all, c)
+	}
+	for _, c := range h.original {
 		all = append(all, c)
 	}
 	for _, c := range all {

@@ -13,6 +13,7 @@ type recipient struct {
 	goal    mail.RcptTo    // who gets the copy: to, unless a rule says otherwise
 	route   string
 	bcc     []companion
+	plan    *partPlan // of the parts; nil: they stay as they are
 	verdict rules.Verdict
 	instead *rules.Verdict // what is done in place of verdict, since its effects could not be had; nil: verdict
 	decided bool

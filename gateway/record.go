@@ -122,7 +122,11 @@ func (r *recipient) outcome(reply *mail.Reply, gone bool) journal.Outcome {
 	}
 	if r.did == rules.Deliver {
 		for _, x := range v.Effects {
-			o.Effects = append(o.Effects, bounded(x.String(), 200))
+			said := bounded(x.String(), 200)
+			if r.plan != nil && r.plan.notes[x.String()] != "" {
+				said += ": " + r.plan.notes[x.String()]
+			}
+			o.Effects = append(o.Effects, said)
 		}
 	}
 	return o

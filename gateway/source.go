@@ -14,11 +14,19 @@ const maxRelayHeader = 1 << 20
 var errHeaderTooBig = errors.New("the header section is too big to be looked through")
 
 // A source yields a message as it is relayed: our block, the received header less what was
-// taken off, the received body. Nothing is copied on the way.
+// taken off, the received body but for its cuts. Nothing is copied on the way.
 type source struct {
 	head [][]byte // yielded first
-	skip int64    // bytes of the body that head stands for
+	cuts []cut    // in their order
 	body *mail.Reader
+	rest []byte // what was read of the body and not yet yielded
+	at   int64  // where it begins
+}
+
+// A cut is a run of received bytes that something else stands for.
+type cut struct {
+	from, to int64
+	in       []byte
 }
 
 // relay makes the message for one group. The caller closes the source.
@@ -29,12 +37,22 @@ func (t *transaction) relay(rcpts []*recipient, g group) (size int64, s *source,
 	}
 	e := editsOf(g.effects)
 	s = &source{}
-	s.head, s.skip = compose(h, append(t.stamp(rcpts, g), e.add...), &e, t.g.cfg.removes)
-	s.body = t.body.Open()
-	size = t.body.Size() - s.skip
+	if p := t.planned(g.effects); p != nil {
+		s.cuts = p.apply(&e, g.original)
+	}
+	var skip int64
+	s.head, skip = compose(h, append(t.stamp(rcpts, g), e.add...), &e, t.g.cfg.removes)
+	if skip > 0 {
+		s.cuts = append([]cut{{to: skip}}, s.cuts...)
+	}
+	size = t.body.Size()
 	for _, p := range s.head {
 		size += int64(len(p))
 	}
+	for _, c := range s.cuts {
+		size += int64(len(c.in)) - (c.to - c.from)
+	}
+	s.body = t.body.Open()
 	return size, s, nil
 }
 
@@ -114,15 +132,39 @@ func (s *source) Next() ([]byte, error) {
 		}
 	}
 	for {
-		p, err := s.body.Next()
-		if err != nil {
-			return nil, err
+		if len(s.cuts) > 0 && s.at == s.cuts[0].from {
+			if in := s.cut(); len(in) > 0 {
+				return in, nil
+			}
+			continue
 		}
-		n := min(s.skip, int64(len(p)))
-		if s.skip -= n; n < int64(len(p)) {
-			return p[n:], nil
+		if len(s.rest) == 0 {
+			var err error
+			if s.rest, err = s.body.Next(); err != nil {
+				return nil, err
+			}
 		}
+		n := int64(len(s.rest))
+		if len(s.cuts) > 0 {
+			n = min(n, s.cuts[0].from-s.at)
+		}
+		p := s.rest[:n]
+		s.rest = s.rest[n:]
+		s.at += n
+		return p, nil
 	}
+}
+
+// cut passes over the first cut and gives what stands for it.
+func (s *source) cut() []byte {
+	c := s.cuts[0]
+	s.cuts = s.cuts[1:]
+	n := c.to - c.from
+	k := min(n, int64(len(s.rest)))
+	s.rest = s.rest[k:]
+	s.body.Skip(n - k)
+	s.at = c.to
+	return c.in
 }
 
 // Close gives the body's memory free; Next must not be called any more.

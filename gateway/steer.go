@@ -26,8 +26,9 @@ func (t *transaction) aim(r *recipient, e *edits) {
 	}
 }
 
-// prepare does what the effects of the verdicts ask for beforehand: it counts, and asks the
-// internal servers for the recipients that no client named. A reply refuses the message.
+// prepare does what the effects of the verdicts ask for beforehand: it counts, asks the internal
+// servers for the recipients that no client named, and plans what is to be done to the parts. A
+// reply refuses the message.
 func (t *transaction) prepare(ctx context.Context, rcpts []*recipient) *mail.Reply {
 	for _, r := range rcpts {
 		if r.verdict.Do != rules.Deliver || len(r.verdict.Effects) == 0 {
@@ -39,6 +40,15 @@ func (t *transaction) prepare(ctx context.Context, rcpts []*recipient) *mail.Rep
 		}
 		if reply := t.steer(ctx, r, rcpts, &e); reply != nil {
 			return reply
+		}
+		if list := onMessage(r.verdict.Effects); edited(list) {
+			var err error
+			if r.plan, err = t.planParts(ctx, list); err != nil {
+				return t.failed("edit parts", err)
+			}
+			if p := r.plan; p.hold != "" {
+				r.instead = &rules.Verdict{Do: rules.Quarantine, Rule: p.rule, Class: "attachment", Because: p.hold, Score: r.verdict.Score}
+			}
 		}
 	}
 	return nil

@@ -44,7 +44,9 @@ type transaction struct {
 	header  *mail.Header
 	content maphash.Hash // of the body's bytes
 	counted []count      // by throttles
-	taken   *mail.Reply  // the internal server's first 2xx: from then on the answer is 250
+	outline *filters.Outline
+	plans   []*partPlan
+	taken   *mail.Reply // the internal server's first 2xx: from then on the answer is 250
 	steps   []journal.Step
 
 	mu   sync.Mutex

@@ -147,3 +147,12 @@ func (b *Body) readHeader() (*Header, error) {
 		return ParseHeader(own[:end:end], DefaultHeaderLimits()), nil
 	}
 }
+
+// Skip passes over the next n bytes of a finished body.
+func (r *Reader) Skip(n int64) {
+	k := min(n, int64(len(r.rest)))
+	r.rest = r.rest[k:]
+	r.b.mu.Lock()
+	defer r.b.mu.Unlock()
+	r.off = min(r.off+n-k, r.b.size)
+}

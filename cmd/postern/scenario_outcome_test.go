@@ -168,7 +168,7 @@ func (s *scene) delivered(o *outcome) string {
 		for line := range strings.Lines(o.plain(string(block))) {
 			b.WriteString("\t" + strings.TrimRight(line, "\r\n") + "\n")
 		}
-		s.bytes(&b, rest)
+		s.bytes(o, &b, rest)
 	}
 	return b.String()
 }
@@ -188,7 +188,7 @@ func ownBlock(data []byte) (block, rest []byte) {
 
 // bytes tells which file of the page the data ends with, and shows what else there is, in so
 // many lines that a page stays readable.
-func (s *scene) bytes(b *strings.Builder, data []byte) {
+func (s *scene) bytes(o *outcome, b *strings.Builder, data []byte) {
 	rest := ""
 	for _, name := range slices.Sorted(maps.Keys(s.sent)) {
 		if sent := s.sent[name]; len(sent) > 0 && len(sent) > len(s.sent[rest]) && bytes.HasSuffix(data, sent) {
@@ -198,7 +198,7 @@ func (s *scene) bytes(b *strings.Builder, data []byte) {
 	data = data[:len(data)-len(s.sent[rest])]
 	lines := bytes.SplitAfter(data, []byte("\n"))
 	for n, shown := 0, 0; len(lines) > 0; lines = lines[n:] {
-		if shown++; shown > 20 {
+		if shown++; shown > 60 {
 			left := bytes.Join(lines, nil)
 			fmt.Fprintf(b, "\t%d bytes of SHA-256 %x\n", len(left), sha256.Sum256(left))
 			break
@@ -212,7 +212,7 @@ func (s *scene) bytes(b *strings.Builder, data []byte) {
 		case n > 1:
 			fmt.Fprintf(b, "\t%d*%q\n", n, line)
 		default:
-			fmt.Fprintf(b, "\t%q\n", line)
+			fmt.Fprintf(b, "\t%q\n", o.names.Replace(string(line)))
 		}
 	}
 	if rest != "" {
@@ -228,7 +228,7 @@ func (s *scene) held(o *outcome) string {
 		for _, c := range it.Copies {
 			fmt.Fprintf(&b, "\tfor %s: %s, %s: %s\n", c.Recipient.Address, c.Class, c.Rule, c.Because)
 		}
-		s.bytes(&b, o.held[it.ID])
+		s.bytes(o, &b, o.held[it.ID])
 	}
 	return b.String()
 }
