@@ -27,7 +27,7 @@ type ClamAVConfig struct {
 type ClamAVFacts struct {
 	Error     string `expr:"error" json:"error,omitempty" doc:"Why there is no answer: clamd dead, slow, or not making sense."`
 	Infected  bool   `expr:"infected" json:"infected" doc:"clamd reported something; see heuristic for what is no known virus."`
-	Signature string `expr:"signature" json:"signature" doc:"Name of what clamd reported, such as Eicar-Test-Signature."`
+	Signature string `expr:"signature" json:"signature" doc:"Name of what clamd reported, such as Eicar-Test-Signature." example:"clamav.signature startsWith \"Eicar\""`
 	Heuristic string `expr:"heuristic" json:"heuristic" doc:"\"limits\" when clamd gave up over one of its limits, \"encrypted\" when it could not look inside, else empty." enum:"limits encrypted"`
 	TooBig    bool   `expr:"too_big" json:"too_big" doc:"The message is larger than clamd takes (StreamMaxLength); it was not scanned."`
 }
@@ -43,7 +43,8 @@ func clamav(c ClamAVConfig) Filter {
 		c.Concurrent = 8
 	}
 	s := &scanner{config: c, slots: make(chan struct{}, c.Concurrent), parts: make(chan struct{}, partMessages), down: make([]breaker, len(c.Addresses))}
-	return Filter{Name: "clamav", Stage: mail.Data, After: []string{"content"}, Facts: ClamAVFacts{}, OnFail: Defer, Lazy: true, Timeout: c.Timeout, Gather: s.gather}
+	return Filter{Name: "clamav", Cost: Scanner, Doc: "What clamd says of it. Without clamav.addresses it is off.",
+		Stage: mail.Data, After: []string{"content"}, Facts: ClamAVFacts{}, OnFail: Defer, Lazy: true, Timeout: c.Timeout, Gather: s.gather}
 }
 
 // A scanner asks one clamd after the other.

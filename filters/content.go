@@ -24,7 +24,8 @@ const (
 
 // content gathers what the message contains, while it arrives.
 func content() Filter {
-	return Filter{Name: "content", Stage: mail.Data, Facts: ContentFacts{}, OnFail: Unknown, Inline: true,
+	return Filter{Name: "content", Cost: Body, Doc: "What the message itself says and contains. Texts are decoded to UTF-8.",
+		Stage: mail.Data, Facts: ContentFacts{}, OnFail: Unknown, Inline: true,
 		Gather: func(ctx context.Context, in *Input) (any, error) {
 			return readContent(ctx, in)
 		}}

@@ -152,3 +152,18 @@ func (d *defects) serious() bool {
 	}
 	return false
 }
+
+// A DefectWord is one word of content.defects.
+type DefectWord struct {
+	Word, Doc string
+	Malformed bool // it makes content.malformed true
+}
+
+// DefectWords lists them all.
+func DefectWords() []DefectWord {
+	out := make([]DefectWord, defectCount)
+	for i, d := range defectTable {
+		out[i] = DefectWord{d.word, d.doc, d.serious}
+	}
+	return out
+}

@@ -1,6 +1,7 @@
 package filters
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -93,5 +94,26 @@ UEsDBBQAAAAIAAAA
 	want := []string{"multipart/mixed is ", "text/plain is ", "image/png is application/pdf", "text/plain is application/zip"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q\nnot %q", got, want)
+	}
+}
+
+// What facts say that they can be is what the code says.
+func TestClosedSetsFollowTheirTables(t *testing.T) {
+	var defects, names []string
+	for _, d := range DefectWords() {
+		defects = append(defects, d.Word)
+	}
+	for i := range len(scripts) + 1 {
+		names = append(names, scriptName(i))
+	}
+	for fact, want := range map[string][]string{"Defects": defects, "SubjectScripts": names} {
+		f, _ := reflect.TypeFor[ContentFacts]().FieldByName(fact)
+		if got := strings.Fields(f.Tag.Get("enum")); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, not %q", fact, got, want)
+		}
+	}
+	f, _ := reflect.TypeFor[Attachment]().FieldByName("Encoding")
+	if got := strings.Fields(f.Tag.Get("enum")); !slices.Equal(got, []string{"base64", "quoted-printable", "uuencode", "yenc", "binhex"}) || len(got) != int(encCount)-1 {
+		t.Errorf("encodings: %q", got)
 	}
 }

@@ -29,7 +29,7 @@ type DKIMFacts struct {
 	Error      string          `expr:"error" json:"error,omitempty" doc:"Why there is no answer; empty when there is one."`
 	Result     string          `expr:"result" json:"result" doc:"pass when any signature passes, else the weightiest of temperror, fail, policy, permerror; none without a signature." enum:"none pass fail policy temperror permerror"`
 	Reason     string          `expr:"reason" json:"reason" doc:"Why the result is no pass, in words; empty for pass and none."`
-	Domains    []string        `expr:"domains" json:"domains" doc:"Domains (d=) of the signatures that pass, each once." case:"lower"`
+	Domains    []string        `expr:"domains" json:"domains" doc:"Domains (d=) of the signatures that pass, each once." case:"lower" example:"\"example.net\" in dkim.domains"`
 	Count      int             `expr:"count" json:"count" doc:"Number of DKIM-Signature fields in the header."`
 	Signatures []DKIMSignature `expr:"signatures" json:"signatures" doc:"The signatures, those that pass first; 16 at most."`
 }
@@ -82,6 +82,7 @@ func (f DKIMFacts) AuthResults() []mail.AuthResult {
 // dkim verifies the DKIM signatures of a message while it arrives (RFC 6376, 8301, 8463, 8616).
 func dkim(c DKIMConfig, r Resolver) Filter {
 	v := newDKIMVerifier(c, r)
-	return Filter{Name: "dkim", Stage: mail.Data, Facts: DKIMFacts{}, OnFail: Unknown, Timeout: 20 * time.Second, Quick: remembers(r),
+	return Filter{Name: "dkim", Cost: Answers, Doc: "The signatures of the message, and whose they are (DKIM, RFC 6376).",
+		Stage: mail.Data, Facts: DKIMFacts{}, OnFail: Unknown, Timeout: 20 * time.Second, Quick: remembers(r),
 		Gather: func(ctx context.Context, in *Input) (any, error) { return v.verify(ctx, in) }}
 }

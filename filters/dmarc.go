@@ -18,9 +18,9 @@ type DMARCConfig struct {
 // DMARCFacts are what DMARC (RFC 9989) says of a message.
 type DMARCFacts struct {
 	Error         string   `expr:"error" json:"error,omitempty" doc:"Why DMARC could not be evaluated at all; a DNS failure is the result temperror instead."`
-	Result        string   `expr:"result" json:"result" doc:"none, pass, fail, temperror or permerror; permerror is a From field that names not exactly one author." enum:"none pass fail temperror permerror"`
+	Result        string   `expr:"result" json:"result" doc:"none, pass, fail, temperror or permerror; permerror is a From field that names not exactly one author." enum:"none pass fail temperror permerror" example:"dmarc.result == \"fail\""`
 	Policy        string   `expr:"policy" json:"policy" doc:"What the domain asks for when its mail fails: none, quarantine or reject, with t=y already applied; none without a record." enum:"none quarantine reject"`
-	Domain        string   `expr:"domain" json:"domain" doc:"Domain of the author, from the From field." case:"lower"`
+	Domain        string   `expr:"domain" json:"domain" doc:"Domain of the author, from the From field." case:"lower" example:"isSubdomain(dmarc.domain, \"example.net\")"`
 	OrgDomain     string   `expr:"org_domain" json:"org_domain" doc:"Its organizational domain, as far as it had to be found out." case:"lower"`
 	PolicyDomain  string   `expr:"policy_domain" json:"policy_domain" doc:"Domain whose record applies; empty when there is none." case:"lower"`
 	Published     string   `expr:"published_policy" json:"published_policy" doc:"The policy before t=y made it one level weaker." enum:"none quarantine reject"`
@@ -48,7 +48,8 @@ func dmarc(c DMARCConfig, r Resolver) Filter {
 		c.Budget = dmarcBudget
 	}
 	records := &recordCache[dmarcRecord]{parse: parseDMARC}
-	return Filter{Name: "dmarc", Stage: mail.Data, After: []string{"spf", "dkim"}, Facts: DMARCFacts{}, OnFail: Unknown,
+	return Filter{Name: "dmarc", Cost: Answers, Doc: "Is it proven that the domain of the author sent it, and what does its owner want done if not (DMARC, RFC 9989)?",
+		Stage: mail.Data, After: []string{"spf", "dkim"}, Facts: DMARCFacts{}, OnFail: Unknown,
 		Quick: remembers(r), Timeout: 40 * time.Second, // it waits for spf and dkim
 		Gather: func(ctx context.Context, in *Input) (any, error) {
 			h, err := in.Body.Header()

@@ -19,9 +19,24 @@ const (
 	Defer               // no answer means "try later": 451
 )
 
+// A Cost is the dearest thing that a filter needs, for who writes rules.
+type Cost string
+
+// The costs, the cheapest first.
+const (
+	Free     Cost = "free"     // what was said
+	Header   Cost = "header"   // the header of the message
+	Body     Cost = "body"     // all of the message
+	Answers  Cost = "DNS"      // answers of others, remembered for a while
+	Database Cost = "database" // a look into the data folder
+	Scanner  Cost = "scanner"  // another program that reads all of the message
+)
+
 // A Filter finds out one thing.
 type Filter struct {
 	Name    string     // the word rules use: spf.result
+	Doc     string     // what it finds out, for the reference
+	Cost    Cost       // besides that of what it reads
 	Stage   mail.Stage // when its input is there
 	After   []string   // filters whose facts it reads: dmarc after spf, dkim
 	Facts   any        // zero value of what Gather returns: the vocabulary and its types
@@ -72,10 +87,13 @@ func New(c Config) []Filter {
 	return all
 }
 
+// Catalogue is every filter, also those that are not configured, to be read about.
+func Catalogue() []Filter { return New(Config{ClamAV: ClamAVConfig{Addresses: []string{"unix:/"}}}) }
+
 // Vocabulary gives every filter's zero facts by name, also of those that are off.
 func Vocabulary() map[string]any {
 	words := map[string]any{}
-	for _, f := range New(Config{ClamAV: ClamAVConfig{Addresses: []string{"unix:/"}}}) {
+	for _, f := range Catalogue() {
 		words[f.Name] = f.Facts
 	}
 	return words

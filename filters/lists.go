@@ -54,7 +54,8 @@ var noLists any = ListsFacts{}
 // lists asks at RCPT, and once more with the header when that can matter. trusted are the relays
 // whose Received fields name the client.
 func lists(l Lists, trusted []netip.Prefix) Filter {
-	return Filter{Name: "lists", Stage: mail.Recipient, Later: true, Quick: true, OnFail: Defer, After: []string{"dkim", "dmarc"}, Facts: ListsFacts{},
+	return Filter{Name: "lists", Cost: Header, Doc: "What people allow and deny with postern list, resolved for this recipient.",
+		Stage: mail.Recipient, Later: true, Quick: true, OnFail: Defer, After: []string{"dkim", "dmarc"}, Facts: ListsFacts{},
 		Varies: func() bool { return l != nil && l.Varies() },
 		Gather: func(ctx context.Context, in *Input) (any, error) {
 			if l == nil || l.Empty() {

@@ -19,8 +19,8 @@ type SPFConfig struct {
 // SPFFacts are what SPF (RFC 7208) says of the client.
 type SPFFacts struct {
 	Error       string      `expr:"error" json:"error,omitempty" doc:"Why SPF could not be checked at all; normally empty, since a DNS failure is the result temperror."`
-	Result      string      `expr:"result" json:"result" doc:"Result for the envelope sender (for an empty one, for postmaster at the EHLO name): none, neutral, pass, fail, softfail, temperror or permerror." enum:"none neutral pass fail softfail temperror permerror"`
-	Domain      string      `expr:"domain" json:"domain" doc:"The domain that result is about."`
+	Result      string      `expr:"result" json:"result" doc:"Result for the envelope sender (for an empty one, for postmaster at the EHLO name): none, neutral, pass, fail, softfail, temperror or permerror." enum:"none neutral pass fail softfail temperror permerror" example:"spf.result in [\"fail\", \"softfail\"]"`
+	Domain      string      `expr:"domain" json:"domain" doc:"The domain that result is about." example:"spf.domain == \"example.net\""`
 	Explanation string      `expr:"explanation" json:"explanation,omitempty" doc:"What the domain wants said about a fail, reduced to printable ASCII; it is the sender's text."`
 	Mailfrom    SPFIdentity `expr:"mailfrom" json:"mailfrom" doc:"The envelope sender as an identity of its own: the same as result and domain."`
 	Helo        SPFIdentity `expr:"helo" json:"helo" doc:"The EHLO name as an identity of its own."`
@@ -55,7 +55,8 @@ func spf(c SPFConfig, r Resolver) Filter {
 		c.Budget = spfBudget
 	}
 	s := &spfFilter{SPFConfig: c, dns: r, seen: newSPFCache(time.Now)}
-	return Filter{Name: "spf", Stage: mail.Sender, Facts: SPFFacts{}, OnFail: Unknown, Relayed: true, Quick: remembers(r),
+	return Filter{Name: "spf", Cost: Answers, Doc: "May the client send for the domain of the envelope sender (SPF, RFC 7208)?",
+		Stage: mail.Sender, Facts: SPFFacts{}, OnFail: Unknown, Relayed: true, Quick: remembers(r),
 		Timeout: c.Budget + 5*time.Second, Gather: s.gather}
 }
 

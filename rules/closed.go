@@ -10,8 +10,8 @@ import (
 )
 
 // What the tags of a fact say of its values: `enum:"none pass fail"` are all that it can
-// be besides the empty text, and `case:"lower"` means that there are no capitals in it, or
-// in its keys.
+// be besides the empty text (of a list, all that can be in it), and `case:"lower"` means that
+// there are no capitals in it, or in its keys.
 
 // A doubt is a value that a fact can never have.
 type doubt struct {
@@ -68,13 +68,21 @@ func (c *compiler) doubtValue(fact, value ast.Node, say func(ast.Node, string, s
 	}
 }
 
-// doubtKey looks at the key of a map whose keys are in lower case.
+// doubtKey looks at the key of a map whose keys are in lower case, or at what a list of known
+// words is asked for.
 func doubtKey(m *ast.MemberNode, key ast.Node, say func(ast.Node, string, string, ...any)) {
 	lit, ok := key.(*ast.StringNode)
-	if !ok || lit.Value == strings.ToLower(lit.Value) || m.Type().Kind() != reflect.Map {
+	if !ok {
 		return
 	}
-	if tag, ok := tagOf(m); ok && tag.Get("case") == "lower" {
+	tag, ok := tagOf(m)
+	if words := strings.Fields(tag.Get("enum")); len(words) > 0 && m.Type().Kind() == reflect.Slice && !slices.Contains(words, lit.Value) {
+		say(key, orAll(lit.Value, words), "%s never has %q", m, lit.Value)
+	}
+	if lit.Value == strings.ToLower(lit.Value) || m.Type().Kind() != reflect.Map {
+		return
+	}
+	if ok && tag.Get("case") == "lower" {
 		say(key, fmt.Sprintf("write %q", strings.ToLower(lit.Value)), "%s never has %q: its names are in lower case", m, lit.Value)
 	}
 }

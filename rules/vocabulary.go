@@ -15,6 +15,9 @@ type Fact struct {
 	Name string `json:"name"` // as rules write it; [] is each element of a list
 	Type string `json:"type"`
 	Doc  string `json:"doc"`
+
+	Values  []string `json:"values,omitempty"` // all that it can be, besides the empty text
+	Example string   `json:"example"`          // a condition that reads it
 }
 
 // Describe lists every fact of v by name.
@@ -49,7 +52,8 @@ func describe(out []Fact, prefix string, t reflect.Type, depth int) []Fact {
 			continue
 		}
 		name = prefix + "." + name
-		out = append(out, Fact{Name: name, Type: typeName(f.Type), Doc: f.Tag.Get("doc")})
+		out = append(out, Fact{Name: name, Type: typeName(f.Type), Doc: f.Tag.Get("doc"),
+			Values: strings.Fields(f.Tag.Get("enum")), Example: example(name, f)})
 		inner, mark := f.Type, ""
 		for inner.Kind() == reflect.Slice {
 			inner, mark = inner.Elem(), mark+"[]"

@@ -18,7 +18,6 @@ import (
 	"testing"
 
 	"postern/filters"
-	"postern/gateway"
 	"postern/rules"
 )
 
@@ -239,7 +238,7 @@ func TestRulesPage(t *testing.T) {
 	if !ok1 || !ok2 {
 		t.Fatalf("%s lacks its marks", file)
 	}
-	want := before + begin + reference() + end + after
+	want := before + begin + referencePage() + end + after
 	if *update {
 		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -251,23 +250,68 @@ func TestRulesPage(t *testing.T) {
 	}
 }
 
-func reference() string {
+func referencePage() string {
 	var b strings.Builder
 	cell := func(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
-	b.WriteString("### Facts\n\n| fact | type | meaning |\n|---|---|---|\n")
-	for _, f := range rules.Describe(filters.Vocabulary()) {
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.Name, cell(f.Type), cell(f.Doc))
+	r := newReference()
+	b.WriteString("### Facts\n\nBy filter. The cost is what its facts take at most; what is known at RCPT can refuse before the message comes.\n" +
+		"`any(…)` asks whether it holds for one element of a list. For one fact with its example: `postern rules facts spf.result`.\n\n| filter | what it finds out | cost | known at |\n|---|---|---|---|\n")
+	for _, f := range r.Filters {
+		fmt.Fprintf(&b, "| [`%s`](#%s) | %s | %s | %s |\n", f.Name, f.Name, cell(f.Doc), f.Cost, f.Known)
+	}
+	for _, f := range r.Filters {
+		fmt.Fprintf(&b, "\n#### %s\n\n| fact | type | meaning | example |\n|---|---|---|---|\n", f.Name)
+		for _, fact := range r.Facts {
+			if fact.Filter == f.Name {
+				fmt.Fprintf(&b, "| `%s` | %s | %s | `%s` |\n", fact.Name, cell(fact.Type), cell(fact.told()), cell(fact.Example))
+			}
+		}
+	}
+	b.WriteString("\n#### Words of content.defects\n\n| word | meaning | malformed |\n|---|---|---|\n")
+	for _, d := range filters.DefectWords() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", d.Word, cell(d.Doc), map[bool]string{true: "yes"}[d.Malformed])
 	}
 	b.WriteString("\n### Functions\n\n| function | what it does | example | gives |\n|---|---|---|---|\n")
-	for _, f := range rules.Functions() {
+	for _, f := range r.Functions {
 		fmt.Fprintf(&b, "| `%s` | %s | `%s` | `%s` |\n", cell(f.Signature), cell(f.Doc), cell(f.Example), cell(f.Result))
 	}
 	b.WriteString("\n### Effects\n\n| effect | what it does |\n|---|---|\n")
-	for _, e := range gateway.EffectSpecs(gateway.EffectScope{}) {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", e.Usage(), cell(e.Doc))
+	for _, e := range r.Effects {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", e.Usage, cell(e.Doc))
 	}
 	fmt.Fprintf(&b, "\n### The built-in policy\n\n```yaml\n%s```\n", rules.Builtin().Text)
 	return b.String()
+}
+
+// Every filter says what it finds out and what that costs; every example of a fact is a condition
+// that loads, without a warning, and reads that fact.
+func TestRulesReferenceIsWhole(t *testing.T) {
+	r := newReference()
+	for _, f := range r.Filters {
+		if len(f.Doc) < 20 || f.Cost == "" || f.Known == "" {
+			t.Errorf("%+v", f)
+		}
+	}
+	for _, f := range r.Facts {
+		if f.Doc == "" || f.Example == "" || f.Cost == "" {
+			t.Errorf("%+v", f)
+		}
+		text := fmt.Sprintf("rules: [{name: a, when: '%s', do: quarantine}]", strings.ReplaceAll(f.Example, "'", "''"))
+		p, err := rules.Compile([]rules.Source{{Name: "example.yaml", Text: []byte(text)}}, rules.Options{Vocabulary: filters.Vocabulary()})
+		if err != nil {
+			t.Errorf("%s: %v", f.Name, err)
+			continue
+		}
+		for _, w := range p.Lint() {
+			if w.Code != "from-alone" { // an example is of one fact
+				t.Errorf("%s: %v", f.Example, w)
+			}
+		}
+		last := f.Name[strings.LastIndexByte(f.Name, '.')+1:]
+		if !strings.Contains(f.Example, "."+last) || !slices.Contains(p.Needs(), f.Filter) {
+			t.Errorf("%s: the example %s needs %v", f.Name, f.Example, p.Needs())
+		}
+	}
 }
 
 // No test data or page names a path of some machine.

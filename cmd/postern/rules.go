@@ -7,13 +7,12 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"postern/filters"
 	"postern/rules"
 )
 
 // rulesCmd shows what rules can be made of.
 type rulesCmd struct {
-	Facts    rulesFactsCmd    `cmd:"" help:"Every fact with its type and meaning."`
+	Facts    rulesFactsCmd    `cmd:"" help:"Every fact, function and effect: type, meaning, what it costs, when it is known, an example."`
 	Test     rulesTestCmd     `cmd:"" help:"Run the tests that stand beside the rules."`
 	Replay   rulesReplayCmd   `cmd:"" help:"Decide the journal's mail again under a rule set, and show what would be different."`
 	Plan     rulesPlanCmd     `cmd:"" help:"What a folder of rules would change: mistakes, lints, tests, and past mail that it would decide otherwise."`
@@ -28,26 +27,6 @@ type rulesCmd struct {
 // Help is shown by --help.
 func (rulesCmd) Help() string {
 	return "Example:\n  postern rules facts\n  postern rules test --rules rules\n  postern rules builtin"
-}
-
-type rulesFactsCmd struct {
-	JSON bool `name:"json" help:"As JSON."`
-}
-
-// Help is shown by --help.
-func (rulesFactsCmd) Help() string { return "Example:\n  postern rules facts | grep attachments" }
-
-// Run lists the facts.
-func (c *rulesFactsCmd) Run(out output) error {
-	facts := rules.Describe(filters.Vocabulary())
-	if c.JSON {
-		return printObject(out.out, facts)
-	}
-	w := tabwriter.NewWriter(out.out, 0, 4, 2, ' ', 0)
-	for _, f := range facts {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Name, f.Type, f.Doc)
-	}
-	return w.Flush()
 }
 
 type rulesBuiltinCmd struct{}
