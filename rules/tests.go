@@ -70,6 +70,9 @@ func (r *reader) test(n ast.Node) Test {
 func (r *reader) expect(n ast.Node) (out Expect) {
 	for _, f := range r.fields(n, "expect", "do", "rule", "class", "because", "score", "effects") {
 		if f.key == "effects" {
+			if out.Effects = []string{}; r.none(f.node) {
+				continue
+			}
 			for _, c := range r.effectList(f.node) {
 				args := make([]string, len(c.args))
 				for i, a := range c.args {
@@ -106,6 +109,17 @@ func (r *reader) expect(n ast.Node) (out Expect) {
 		}
 	}
 	return out
+}
+
+// none reads an empty list of effects, which a test may expect.
+func (r *reader) none(n ast.Node) bool {
+	p := n.GetToken().Position
+	if s, ok := r.masked[place{p.Line, p.Column}]; ok && strings.TrimSpace(s.value) == "" {
+		delete(r.masked, place{p.Line, p.Column})
+		return true
+	}
+	seq, ok := n.(*ast.SequenceNode)
+	return ok && len(seq.Values) == 0
 }
 
 // facts reads the facts of a test; the names of filters and facts are looked up in the
