@@ -28,13 +28,24 @@ func (c *collector) textLinks(s string) {
 				continue
 			}
 		}
-		for end < len(s) && s[end] > ' ' && s[end] != 0x7f && strings.IndexByte("<>\"`{}|\\^", s[end]) < 0 {
+		for end < len(s) && !endsURL[s[end]] {
 			end++
 		}
 		c.link(strings.TrimRight(s[start:end], ".,;:!?)]'"), "")
 		s = s[end:]
 	}
 }
+
+// endsURL has the bytes that no URL in plain text goes beyond.
+var endsURL = func() (t [256]bool) {
+	for c := range ' ' + 1 {
+		t[c] = true
+	}
+	for _, c := range []byte("<>\"`{}|\\^\x7f") {
+		t[c] = true
+	}
+	return t
+}()
 
 // indexWWW finds "www." at the beginning of a word before limit.
 func indexWWW(s string, limit int) int {

@@ -154,10 +154,19 @@ func ParseDomain(s string) (string, error) {
 	}
 	d = strings.ToLower(d)
 	// "192.0.2.1" is no domain (RFC 3696 2), and some would take it for an address.
-	if !isHostname(d) || strings.Trim(d[strings.LastIndexByte(d, '.')+1:], "0123456789") == "" {
+	if !isHostname(d) || isNumber(d[strings.LastIndexByte(d, '.')+1:]) {
 		return "", ErrSyntax
 	}
 	return d, nil
+}
+
+func isNumber(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // isHostname reports whether d is letters, digits and hyphens in labels of 1 to
@@ -166,17 +175,18 @@ func isHostname(d string) bool {
 	if d == "" || len(d) > 253 {
 		return false
 	}
-	for rest, more := d, true; more; {
-		var label string
-		label, rest, more = strings.Cut(rest, ".")
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for i := 0; i < len(label); i++ {
-			if c := label[i]; !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+	label := 0 // where it begins
+	for i := 0; i <= len(d); i++ {
+		if i < len(d) && d[i] != '.' {
+			if c := d[i]; !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
 				return false
 			}
+			continue
 		}
+		if i == label || i-label > 63 || d[label] == '-' || d[i-1] == '-' {
+			return false
+		}
+		label = i + 1
 	}
 	return true
 }

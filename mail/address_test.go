@@ -3,6 +3,7 @@ package mail
 import (
 	"errors"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -198,4 +199,21 @@ func TestDomainSet(t *testing.T) {
 			t.Errorf("%q was taken", p)
 		}
 	}
+}
+
+// A host name is what RFC 1123 2.1 says, with underscores.
+func FuzzHostname(f *testing.F) {
+	for _, s := range []string{"", ".", "a", "a.", ".a", "a..b", "-a", "a-", "a.-b", "a-.b", "a_b.c", "A.b", "a b", "1.2", strings.Repeat("a", 63), strings.Repeat("a", 64), strings.Repeat("a.", 126) + "a", strings.Repeat("a.", 127) + "a"} {
+		f.Add(s)
+	}
+	label := regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
+	f.Fuzz(func(t *testing.T, s string) {
+		want := len(s) <= 253
+		for _, l := range strings.Split(s, ".") {
+			want = want && label.MatchString(l)
+		}
+		if got := isHostname(s); got != want {
+			t.Errorf("isHostname(%q) = %v", s, got)
+		}
+	})
 }

@@ -247,7 +247,12 @@ func phraseText(toks []fromToken) string {
 	if len(toks) == 1 {
 		return toks[0].text
 	}
+	size := len(toks)
+	for _, t := range toks {
+		size += len(t.text)
+	}
 	var b strings.Builder
+	b.Grow(size)
 	for i, t := range toks {
 		if i > 0 && (t.blank || t.comment) {
 			b.WriteByte(' ')
