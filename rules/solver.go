@@ -26,6 +26,7 @@ type solver struct {
 	words  [][]string     // closed values by path
 	claims [][]claim      // by path
 	trail  []int          // paths in the order of their claims
+	todo   []goal         // of one question
 	budget int
 }
 
@@ -38,7 +39,8 @@ func newSolver(closed func(string) []string) *solver {
 // can reports whether all goals can hold together.
 func (s *solver) can(goals ...goal) bool {
 	s.budget = solverBudget
-	ok := s.hold(goals, nil)
+	s.todo = append(s.todo[:0], goals...)
+	ok := s.hold(s.todo, nil)
 	s.back(0)
 	return ok
 }
@@ -50,9 +52,9 @@ func (s *solver) back(to int) {
 	s.trail = s.trail[:to]
 }
 
-// hold claims what the goals demand for sure, then tries the alternatives one by one.
+// hold claims what the goals demand for sure, then tries the alternatives one by one. It uses
+// the list of what is to do up, but leaves later as it is.
 func (s *solver) hold(todo, later []goal) bool {
-	todo, later = slices.Clone(todo), slices.Clone(later)
 	for len(todo) > 0 {
 		g := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -79,7 +81,7 @@ func (s *solver) hold(todo, later []goal) bool {
 		if s.budget--; s.budget < 0 {
 			return true
 		}
-		if s.hold([]goal{{k, g.want, g.rule}}, later[1:]) {
+		if s.hold([]goal{{k, g.want, g.rule}}, later[1:len(later):len(later)]) {
 			return true
 		}
 		s.back(mark)
