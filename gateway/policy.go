@@ -186,23 +186,28 @@ func (p *Policy) schedule(trusted bool) *schedule {
 	return &p.direct
 }
 
-// closure finds the filters among names that have a stage of the message, with those that they
-// read.
-func (s *schedule) closure(names []string) (found []filters.Filter) {
+// closure finds the filters among names, with those that they read: the ones of the message, and
+// the ones of a recipient.
+func (s *schedule) closure(names []string) (shared, own []filters.Filter) {
 	want := slices.Clone(names)
 	for i := 0; i < len(want); i++ { // grows by what the wanted ones read
-		for _, stage := range []mail.Stage{mail.Sender, mail.Data} {
+		for _, stage := range []mail.Stage{mail.Sender, mail.Recipient, mail.Data} {
 			for _, fs := range [][]filters.Filter{s.eager[stage], s.lazy[stage]} {
 				for _, f := range fs {
-					if f.Name == want[i] {
-						found = append(found, f)
-						want = append(want, f.After...)
+					switch {
+					case f.Name != want[i]:
+						continue
+					case f.Stage == mail.Recipient:
+						own = append(own, f)
+					default:
+						shared = append(shared, f)
 					}
+					want = append(want, f.After...)
 				}
 			}
 		}
 	}
-	return found
+	return shared, own
 }
 
 // named finds the lazy filters among names whose stage has come, behind those that they read.

@@ -79,7 +79,9 @@ func (t *transaction) shadows(ctx context.Context, r *recipient) {
 		if len(names) == 0 {
 			return
 		}
-		t.scope.Start(t.work, t.plan.closure(names), t.input(r))
+		shared, own := t.plan.closure(names)
+		t.scope.Start(t.work, shared, t.input(nil))
+		r.scope.Start(t.work, own, t.input(r))
 		if waited, err := t.awaitStarted(ctx, r.scope, names); err != nil || !waited {
 			return
 		}
