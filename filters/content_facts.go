@@ -121,13 +121,22 @@ func (f *ContentFacts) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, (*plain)(f)); err != nil {
 		return err
 	}
-	if f.Header == nil && len(f.Headers) > 0 {
-		f.Header = make(map[string]string, len(f.Headers))
-		for name, all := range f.Headers {
-			if len(all) > 0 {
-				f.Header[name] = all[0]
-			}
+	f.Restore()
+	return nil
+}
+
+// Restored names the facts that Restore puts back, each with the one that it is made of.
+func (ContentFacts) Restored() map[string]string { return map[string]string{"header": "headers"} }
+
+// Restore puts back what Abridged left out and can be known.
+func (f *ContentFacts) Restore() {
+	if f.Header != nil || len(f.Headers) == 0 {
+		return
+	}
+	f.Header = make(map[string]string, len(f.Headers))
+	for name, all := range f.Headers {
+		if len(all) > 0 {
+			f.Header[name] = all[0]
 		}
 	}
-	return nil
 }

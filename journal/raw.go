@@ -13,7 +13,11 @@ type Raw []byte
 
 // Members gives the members of an object, their names as they stand in the text: those of ours
 // have no escapes. What is no object has none.
-func (r Raw) Members() iter.Seq2[[]byte, Raw] {
+func (r Raw) Members() iter.Seq2[[]byte, Raw] { return r.openMembers("") }
+
+// openMembers is Members, but that the end of the last member is not looked for when it has that
+// name: its value has all that follows.
+func (r Raw) openMembers(last string) iter.Seq2[[]byte, Raw] {
 	return func(yield func([]byte, Raw) bool) {
 		i := blank(r, 0)
 		if i >= len(r) || r[i] != '{' {
@@ -30,6 +34,10 @@ func (r Raw) Members() iter.Seq2[[]byte, Raw] {
 				return
 			}
 			i = blank(r, i+1)
+			if last != "" && string(name) == last && r[len(r)-1] == '}' {
+				yield(name, r[i:len(r)-1])
+				return
+			}
 			if end = skip(r, i); end < 0 || !yield(name, r[i:end]) {
 				return
 			}
@@ -121,7 +129,16 @@ func skip(b []byte, i int) int {
 }
 
 func skipString(b []byte, i int) int {
-	for i++; ; i++ {
+	i++
+	for end := min(i+shortString, len(b)); i < end; i++ { // most are short: not worth a call
+		if b[i] == '"' {
+			return i + 1
+		}
+		if b[i] == '\\' {
+			i++
+		}
+	}
+	for ; i <= len(b); i++ {
 		n := bytes.IndexByte(b[i:], '"')
 		if n < 0 {
 			return -1
@@ -135,4 +152,7 @@ func skipString(b []byte, i int) int {
 			return i + 1
 		}
 	}
+	return -1
 }
+
+const shortString = 24

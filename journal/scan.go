@@ -164,8 +164,13 @@ func (r *Record) open(space []byte) ([]byte, error) {
 		}
 		space = text
 	}
-	for name, v := range Raw(text).Members() {
+	for name, v := range Raw(text).openMembers("facts") { // they come last, and are most of it
 		r.set(name, v)
+	}
+	if r.Outcomes == nil {
+		for name, v := range Raw(text).Members() {
+			r.set(name, v)
+		}
 	}
 	if cap(space) > maxKept {
 		space = nil

@@ -154,7 +154,7 @@ func (e *evaluator) walk(r *rule) step {
 	switch {
 	case s == isTrue:
 		for _, i := range r.says {
-			if !e.look(i).there && !e.final {
+			if !e.final && (!r.shadow || r.gather) && !e.look(i).there { // a shadow is not worth a wait
 				return step{waits, True}
 			}
 		}

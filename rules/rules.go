@@ -243,11 +243,8 @@ func (c *compiler) dateLeaf(t *ruleText) *node {
 	return c.newLeaf(leaf{text: b.String(), at: t.at.spot(0), atom: atom{path: b.String()}, dated: true, since: t.from, until: t.until, program: program{reads: []int{i}, facts: []ref{{i, "received"}}}})
 }
 
-// shows lists the filters whose facts the texts of a rule show. A shadow rule says nothing.
+// shows lists the filters whose facts the texts of a rule show.
 func (r *rule) shows() (out []int) {
-	if r.shadow {
-		return nil
-	}
 	if r.do != None {
 		out = append(out, r.because.needs...)
 		if r.reply != nil {

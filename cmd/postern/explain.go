@@ -12,7 +12,6 @@ import (
 	"github.com/segmentio/encoding/json"
 
 	"postern/filters"
-	"postern/journal"
 	"postern/rules"
 )
 
@@ -68,21 +67,19 @@ func (t *factTable) value(zero any, filter, fact, key string) string {
 		if !ok {
 			return name + ": not gathered"
 		}
-		inJSON, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		v := reflect.New(f.Type)
-		for member, text := range journal.Raw(raw).Members() {
-			if string(member) == inJSON && json.Unmarshal(text, v.Interface()) != nil {
-				return ""
-			}
+		whole := reflect.New(kind) // all of it, since some facts are made of others
+		if json.Unmarshal(raw, whole.Interface()) != nil {
+			return ""
 		}
+		v := whole.Elem().Field(i)
 		if key != "" && f.Type.Kind() == reflect.Map {
-			item := v.Elem().MapIndex(reflect.ValueOf(key))
+			item := v.MapIndex(reflect.ValueOf(key))
 			if !item.IsValid() {
 				item = reflect.Zero(f.Type.Elem())
 			}
 			return fmt.Sprintf("%s[%q] = %s", name, key, valueWords(item))
 		}
-		return name + " = " + valueWords(v.Elem())
+		return name + " = " + valueWords(v)
 	}
 	return ""
 }

@@ -54,7 +54,7 @@ func (a *archive) explain(ctx context.Context, e *journal.Entry) (*explanation, 
 
 // rulesOf gives the rules of a version: those in force, or those that the history has.
 func (a *archive) rulesOf(ctx context.Context, version string) (*judge, error) {
-	j, err := newJudge(a.cfg, "")
+	j, err := newJudge(a.cfg, "", a.stores)
 	if err == nil && j.policy.Version() == version {
 		return j, nil
 	}
@@ -75,7 +75,7 @@ func (a *archive) judgeOf(v *policies.Version, version string, gone error) (*jud
 		return nil, err
 	}
 	end := func() { _ = resolver.Close() }
-	fs := filterList(a.cfg, outside{Resolver: resolver})
+	fs := filterList(a.cfg, a.asks(resolver))
 	set, err := newRuleSet(a.cfg, a.cfg.Rules, policies.Of(a.cfg.Rules, v.Files))
 	if len(v.Files) == 0 && err == nil {
 		set, err = newRuleSet(a.cfg, "", nil)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -53,6 +54,7 @@ type changeGroup struct {
 	WasRule  string          `json:"was_rule"`
 	Would    string          `json:"would_be"`
 	Rule     string          `json:"rule"`
+	Effects  []string        `json:"effects,omitempty"` // that are added
 	Count    int             `json:"count"`
 	Examples []changeExample `json:"examples"`
 }
@@ -207,18 +209,30 @@ func (p *replay) change(key changeKey, rec *journal.Record, o *journal.RecordOut
 		g = &changeGroup{Was: key.was, WasRule: key.wasRule, Would: key.would, Rule: key.rule}
 		p.groups[key] = g
 	}
+	g.add(rec, o, v.Because)
+}
+
+// add counts a decision, and keeps it as an example when it is among the first.
+func (g *changeGroup) add(rec *journal.Record, o *journal.RecordOutcome, because string) {
 	g.Count++
 	if len(g.Examples) == maxExamples {
 		return
 	}
-	x := changeExample{ID: rec.ID, Recipient: o.Recipient.Text(), Subject: rec.Subject.Text(), Because: v.Because}
+	x := changeExample{ID: rec.ID, Recipient: o.Recipient.Text(), Subject: rec.Subject.Text(), Because: because}
 	x.Received, _ = time.Parse(time.RFC3339Nano, rec.Received.Text())
-	for name, raw := range rec.Envelope.Members() {
-		if string(name) == "sender" {
-			x.Sender = raw.Text()
-		}
-	}
+	x.Sender = member(rec.Envelope, "sender").Text()
 	g.Examples = append(g.Examples, x)
+}
+
+// printExamples shows the first decisions of a group, two lines each.
+func (g *changeGroup) printExamples(w io.Writer) {
+	for _, x := range g.Examples {
+		fmt.Fprintf(w, "  %s  %s  %s → %s\n", x.ID, x.Received.Local().Format("Jan 02 15:04"), clip("<"+x.Sender+">", 30), clip(x.Recipient, 30))
+		paragraph(w, "      ", strings.Trim(x.Subject+" | "+x.Because, " |"))
+	}
+	if n := g.Count - len(g.Examples); n > 0 {
+		fmt.Fprintf(w, "  and %d more\n", n)
+	}
 }
 
 // changed is how many decisions would be others.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 )
 
@@ -52,7 +51,7 @@ func (c *rulesReplayCmd) Run(out output) error {
 
 // replay decides what the journal tells of again, under the rules of the configuration.
 func (a *archive) replay(ctx context.Context, since time.Time, recompute bool) (*replayReport, error) {
-	j, err := newJudge(a.cfg, "")
+	j, err := newJudge(a.cfg, "", a.stores)
 	if err != nil {
 		return nil, fmt.Errorf("the rules do not load:\n%w", err)
 	}
@@ -79,13 +78,7 @@ func (r *replayReport) print(w io.Writer) {
 	}
 	for _, g := range r.Changes {
 		fmt.Fprintf(w, "\n%d newly %s (was %s)\n", g.Count, didBy(g.Would, g.Rule), didBy(g.Was, g.WasRule))
-		for _, x := range g.Examples {
-			fmt.Fprintf(w, "  %s  %s  %s → %s\n", x.ID, x.Received.Local().Format("Jan 02 15:04"), clip("<"+x.Sender+">", 30), clip(x.Recipient, 30))
-			paragraph(w, "      ", strings.Trim(x.Subject+" | "+x.Because, " |"))
-		}
-		if n := g.Count - len(g.Examples); n > 0 {
-			fmt.Fprintf(w, "  and %d more\n", n)
-		}
+		g.printExamples(w)
 	}
 	if len(r.Missing) > 0 {
 		fmt.Fprintln(w, "\nundecidable, since nobody knows what these were:")

@@ -14,6 +14,8 @@ import (
 type rulesCmd struct {
 	Facts    rulesFactsCmd    `cmd:"" help:"Every fact, function and effect: type, meaning, what it costs, when it is known, an example."`
 	Test     rulesTestCmd     `cmd:"" help:"Run the tests that stand beside the rules."`
+	Shadow   rulesShadowCmd   `cmd:"" help:"What shadow rules would have had done, with examples."`
+	Pin      rulesPinCmd      `cmd:"" help:"Turn a past message into a test."`
 	Replay   rulesReplayCmd   `cmd:"" help:"Decide the journal's mail again under a rule set, and show what would be different."`
 	Plan     rulesPlanCmd     `cmd:"" help:"What a folder of rules would change: mistakes, lints, tests, and past mail that it would decide otherwise."`
 	Apply    rulesApplyCmd    `cmd:"" help:"Put a folder of rules in force, in one step."`

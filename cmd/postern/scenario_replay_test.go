@@ -20,6 +20,7 @@ import (
 var sampleDate = regexp.MustCompile(`[A-Z][a-z]{2} \d\d \d\d:\d\d`)
 
 func (s *scene) replayed(o *outcome) string {
+	s.pinned(o)
 	cfg := *s.program.cfg
 	fs := filterList(&cfg, s.program.asks(s.program.resolver))
 	policy, err := compile(&cfg, fs)
@@ -87,4 +88,43 @@ func shadowWords(do, rule string, effects []string) string {
 		s += " with " + strings.Join(effects, ", ")
 	}
 	return s
+}
+
+// pinned turns every decision that the page's rules made into a test, which they have to pass.
+func (s *scene) pinned(o *outcome) {
+	set, err := readRules(s.program.cfg)
+	if err != nil {
+		return // the page broke them in the end
+	}
+	zone := filterList(s.program.cfg, outside{Resolver: s.program.resolver})
+	policy, err := set.compile(zone)
+	if err != nil {
+		return
+	}
+	var text strings.Builder
+	n := 0
+	for _, e := range o.entries {
+		for i := range e.Outcomes {
+			if x := &e.Outcomes[i]; e.Policy == policy.Version() && len(x.Rules) > 0 {
+				p := newPin(e, x, rules.None)
+				p.name = fmt.Sprintf("%s %d", p.name, i)
+				text.WriteString(p.text("  "))
+				n++
+			}
+		}
+	}
+	if n == 0 {
+		return
+	}
+	set.sources = append(set.sources, rules.Source{Name: filepath.Join(set.dir, "\x7fpins.yaml"), Text: []byte("tests:\n" + text.String())})
+	report, err := set.test(s.program.cfg)
+	if err != nil {
+		s.Errorf("pinned: %v\n%s", err, text.String())
+		return
+	}
+	if report.Failed > 0 {
+		var b strings.Builder
+		report.printFailures(&b)
+		s.Errorf("pinned:\n%s\n%s", b.String(), text.String())
+	}
 }

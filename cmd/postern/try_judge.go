@@ -30,7 +30,7 @@ type judge struct {
 const tryTime = 2 * time.Minute
 
 func (c *tryCmd) judge(cfg *Config) (*judge, error) {
-	j, err := newJudge(cfg, c.Zone)
+	j, err := newJudge(cfg, c.Zone, nil)
 	if err == nil && c.Needed {
 		j.needs = closure(j.policy.Needs(), j.filters)
 	}
@@ -38,8 +38,8 @@ func (c *tryCmd) judge(cfg *Config) (*judge, error) {
 }
 
 // newJudge makes a judge with the rules and filters of a configuration; zone is a file in place
-// of DNS, or "". Close it.
-func newJudge(cfg *Config, zone string) (*judge, error) {
+// of DNS, or "", and data is where lists are looked up, nil for none. Close it.
+func newJudge(cfg *Config, zone string, data *stores) (*judge, error) {
 	var resolver filters.Resolver
 	end := func() {}
 	if zone != "" {
@@ -57,7 +57,11 @@ func newJudge(cfg *Config, zone string) (*judge, error) {
 		}
 		resolver, end = r, func() { _ = r.Close() }
 	}
-	fs := filterList(cfg, outside{Resolver: resolver})
+	world := outside{Resolver: resolver}
+	if data != nil {
+		world = data.asks(resolver)
+	}
+	fs := filterList(cfg, world)
 	policy, err := compile(cfg, fs)
 	if err != nil {
 		end()
