@@ -63,7 +63,7 @@ func (c *rulesListCmd) Run(out output) error {
 
 // ruleUse counts what the journal tells of each rule since then.
 func (a *archive) ruleUse(ctx context.Context, since time.Time) ([]*ruleUse, error) {
-	j, err := newJudge(a.cfg, "")
+	j, err := newJudge(a.cfg, "", a.stores)
 	if err != nil {
 		return nil, fmt.Errorf("the rules do not load:\n%w", err)
 	}
