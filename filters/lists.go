@@ -16,7 +16,7 @@ type ListsFacts struct {
 	Error    string `expr:"error" json:"error,omitempty" doc:"Always empty: when the entries cannot be read again, those known before stay in force."`
 	Denied   bool   `expr:"denied" json:"denied,omitempty" doc:"A deny entry is about the client, the envelope sender, an author or the mailing list, and no allow entry of a narrower scope is."`
 	Allowed  bool   `expr:"allowed" json:"allowed,omitempty" doc:"An allow entry is about the client, the author or the mailing list, who sent it is proven as far as the entry demands, and no deny entry of the same or a narrower scope is about it."`
-	Proven   bool   `expr:"proven" json:"proven,omitempty" doc:"It is allowed, and proven who sent it: by DMARC, by DKIM of the mailing list, or by the client's address."`
+	Proven   bool   `expr:"proven" json:"proven,omitempty" doc:"It is allowed, and proven who sent it: by DMARC (SPF or DKIM of the very domain where it has no DMARC record), by DKIM of the mailing list, or by the client's address."`
 	Entry    string `expr:"entry" json:"entry,omitempty" doc:"The entry that says so, as postern list show has it; empty when none does." case:"lower"`
 	Scope    string `expr:"scope" json:"scope,omitempty" doc:"For whom that entry is: everybody, @ and a domain, or a recipient's address." case:"lower"`
 	Note     string `expr:"note" json:"note,omitempty" doc:"Its note."`
@@ -55,7 +55,7 @@ var noLists any = ListsFacts{}
 // whose Received fields name the client.
 func lists(l Lists, trusted []netip.Prefix) Filter {
 	return Filter{Name: "lists", Cost: Header, Doc: "What people allow and deny with postern list, resolved for this recipient.",
-		Stage: mail.Recipient, Later: true, Quick: true, OnFail: Defer, After: []string{"dkim", "dmarc"}, Facts: ListsFacts{},
+		Stage: mail.Recipient, Later: true, Quick: true, OnFail: Defer, After: []string{"spf", "dkim", "dmarc"}, Facts: ListsFacts{},
 		Varies: func() bool { return l != nil && l.Varies() },
 		Gather: func(ctx context.Context, in *Input) (any, error) {
 			if l == nil || l.Empty() {
@@ -97,18 +97,57 @@ func (q *ListsQuestion) header(ctx context.Context, in *Input, trusted []netip.P
 	if f := h.Get("List-Id"); f != nil {
 		q.ListID = strings.TrimSpace(listID(f.Value()))
 	}
-	q.Author = func() bool {
-		v, err := in.Fact(ctx, "dmarc")
-		d, ok := v.(DMARCFacts)
-		return err == nil && ok && d.Result == "pass" && d.Domain == author.Domain
-	}
+	p := &listsProof{ctx: ctx, in: in}
+	q.Author = func() bool { return single && p.author(author.Domain) }
 	q.Signed = func(list string) bool {
-		v, err := in.Fact(ctx, "dkim")
-		d, ok := v.(DKIMFacts)
-		return err == nil && ok && h.Count("List-Id") == 1 && slices.ContainsFunc(d.Domains, func(domain string) bool { return list == domain || strings.HasSuffix(list, "."+domain) }) ||
-			h.Count("List-Id") == 1 && single && (list == author.Domain || strings.HasSuffix(list, "."+author.Domain)) && q.Author()
+		return h.Count("List-Id") == 1 && (p.signed(list) || single && above(author.Domain, list) && p.author(author.Domain))
 	}
 	return nil
+}
+
+// A listsProof finds out who has sent a message, for allow entries that demand it. A filter that
+// gave no answer proves nothing.
+type listsProof struct {
+	ctx context.Context
+	in  *Input
+}
+
+// author reports whether DMARC passes for the author's domain; where that has no DMARC record,
+// SPF or DKIM has to pass for exactly this domain.
+func (p *listsProof) author(domain string) bool {
+	v, err := p.in.Fact(p.ctx, "dmarc")
+	d, ok := v.(DMARCFacts)
+	if err != nil || !ok || d.Domain != domain {
+		return false
+	}
+	if d.Result != "none" || d.PolicyDomain != "" {
+		return d.Result == "pass"
+	}
+	if slices.Contains(p.signers(), domain) {
+		return true
+	}
+	v, err = p.in.Fact(p.ctx, "spf")
+	s, ok := v.(SPFFacts)
+	return err == nil && ok && s.Result == "pass" && !s.Permissive && !s.NullSender && s.Domain == domain
+}
+
+// signed reports whether the domain of a mailing list, or one above it, has signed.
+func (p *listsProof) signed(list string) bool {
+	return slices.ContainsFunc(p.signers(), func(d string) bool { return above(d, list) })
+}
+
+// signers are the domains whose signatures pass.
+func (p *listsProof) signers() []string {
+	v, err := p.in.Fact(p.ctx, "dkim")
+	if d, ok := v.(DKIMFacts); ok && err == nil {
+		return d.Domains
+	}
+	return nil
+}
+
+// above reports whether a domain is the other one or above it.
+func above(domain, other string) bool {
+	return domain == other || strings.HasSuffix(other, "."+domain)
 }
 
 // ErrLater is the answer of a filter that cannot tell before the message is there (Filter.Later).

@@ -57,6 +57,7 @@ func TestListsAskAgainWithTheHeader(t *testing.T) {
 
 // What proves the author and the mailing list.
 func TestListsProof(t *testing.T) {
+	none := DMARCFacts{Result: "none", Domain: "x.example"}
 	pass := DMARCFacts{Result: "pass", Domain: "x.example"}
 	listAuthor := "From: a@l.example\r\nList-Id: <news.l.example>\r\n\r\n"
 	for _, c := range []struct {
@@ -64,26 +65,33 @@ func TestListsProof(t *testing.T) {
 		mail           string
 		dmarc          DMARCFacts
 		dkim           DKIMFacts
+		spf            SPFFacts
 		err            error
 		author, signed bool
 	}{
-		{"nothing", listMail, DMARCFacts{Result: "none", Domain: "x.example"}, DKIMFacts{}, nil, false, false},
-		{"DMARC", listMail, pass, DKIMFacts{}, nil, true, false},
-		{"DMARC of another", listMail, DMARCFacts{Result: "pass", Domain: "y.example"}, DKIMFacts{}, nil, false, false},
-		{"DMARC temperror", listMail, DMARCFacts{Result: "temperror", Domain: "x.example"}, DKIMFacts{}, nil, false, false},
-		{"they failed", listMail, pass, DKIMFacts{Domains: []string{"l.example"}}, errors.New("it broke"), false, false},
-		{"DKIM of the list", listMail, DMARCFacts{}, DKIMFacts{Domains: []string{"x.example", "news.l.example"}}, nil, false, true},
-		{"DKIM of the domain above", listMail, DMARCFacts{}, DKIMFacts{Domains: []string{"l.example"}}, nil, false, true},
-		{"DKIM of one beside", listMail, DMARCFacts{}, DKIMFacts{Domains: []string{"evil-l.example", "other.l.example"}}, nil, false, false},
-		{"two List-Ids", "List-Id: <a.l.example>\r\n" + listMail, pass, DKIMFacts{Domains: []string{"l.example"}}, nil, true, false},
-		{"DMARC of the list's domain", listAuthor, DMARCFacts{Result: "pass", Domain: "l.example"}, DKIMFacts{}, nil, true, true},
-		{"two authors", "From: b@l.example\r\n" + listAuthor, DMARCFacts{Result: "pass", Domain: "l.example"}, DKIMFacts{}, nil, false, false},
+		{"nothing", listMail, DMARCFacts{Result: "none", Domain: "x.example"}, DKIMFacts{}, SPFFacts{}, nil, false, false},
+		{"DMARC", listMail, pass, DKIMFacts{}, SPFFacts{}, nil, true, false},
+		{"DMARC of another", listMail, DMARCFacts{Result: "pass", Domain: "y.example"}, DKIMFacts{}, SPFFacts{}, nil, false, false},
+		{"DMARC temperror", listMail, DMARCFacts{Result: "temperror", Domain: "x.example"}, DKIMFacts{}, SPFFacts{}, nil, false, false},
+		{"they failed", listMail, pass, DKIMFacts{Domains: []string{"l.example"}}, SPFFacts{}, errors.New("it broke"), false, false},
+		{"DKIM of the list", listMail, DMARCFacts{}, DKIMFacts{Domains: []string{"x.example", "news.l.example"}}, SPFFacts{}, nil, false, true},
+		{"DKIM of the domain above", listMail, DMARCFacts{}, DKIMFacts{Domains: []string{"l.example"}}, SPFFacts{}, nil, false, true},
+		{"DKIM of one beside", listMail, DMARCFacts{}, DKIMFacts{Domains: []string{"evil-l.example", "other.l.example"}}, SPFFacts{}, nil, false, false},
+		{"two List-Ids", "List-Id: <a.l.example>\r\n" + listMail, pass, DKIMFacts{Domains: []string{"l.example"}}, SPFFacts{}, nil, true, false},
+		{"DMARC of the list's domain", listAuthor, DMARCFacts{Result: "pass", Domain: "l.example"}, DKIMFacts{}, SPFFacts{}, nil, true, true},
+		{"no record, SPF", listMail, none, DKIMFacts{}, SPFFacts{Result: "pass", Domain: "x.example"}, nil, true, false},
+		{"no record, SPF of another", listMail, none, DKIMFacts{}, SPFFacts{Result: "pass", Domain: "y.example"}, nil, false, false},
+		{"no record, SPF that passes everybody", listMail, none, DKIMFacts{}, SPFFacts{Result: "pass", Domain: "x.example", Permissive: true}, nil, false, false},
+		{"no record, DKIM", listMail, none, DKIMFacts{Domains: []string{"x.example"}}, SPFFacts{}, nil, true, false},
+		{"no record, DKIM of the domain above", listMail, none, DKIMFacts{Domains: []string{"example"}}, SPFFacts{}, nil, false, true},
+		{"a record, and it fails", listMail, DMARCFacts{Result: "fail", Domain: "x.example", PolicyDomain: "x.example"}, DKIMFacts{Domains: []string{"x.example"}}, SPFFacts{}, nil, false, false},
+		{"two authors", "From: b@l.example\r\n" + listAuthor, DMARCFacts{Result: "pass", Domain: "l.example"}, DKIMFacts{}, SPFFacts{}, nil, false, false},
 	} {
 		l := &fakeLists{answer: func(q *ListsQuestion) (ListsFacts, bool) {
 			return ListsFacts{Allowed: q.Author(), Proven: q.Signed(q.ListID)}, true
 		}}
 		s := NewScope(nil)
-		s.Start(t.Context(), []Filter{judged("dmarc", c.dmarc, c.err), judged("dkim", c.dkim, c.err), lists(l, nil)}, Input{Body: mail.BodyOf([]byte(c.mail))})
+		s.Start(t.Context(), []Filter{judged("dmarc", c.dmarc, c.err), judged("dkim", c.dkim, c.err), judged("spf", c.spf, c.err), lists(l, nil)}, Input{Body: mail.BodyOf([]byte(c.mail))})
 		if err := s.Wait(t.Context(), "lists"); err != nil {
 			t.Fatal(err)
 		}

@@ -78,11 +78,17 @@ func parseAddress(s string) (Entry, error) {
 	if strings.ContainsAny(s, "<>") {
 		return Entry{}, fmt.Errorf("%q: give the address alone, without name and angle brackets", s)
 	}
-	a, err := mail.ParseAddress(s, true)
+	a, err := parseLower(s)
 	if err != nil {
 		return Entry{}, fmt.Errorf("%q is no mail address", s)
 	}
-	return Entry{Kind: Address, Value: strings.ToLower(a.String())}, nil
+	return Entry{Kind: Address, Value: a}, nil
+}
+
+// parseLower reads an address in lower case; that may be longer than it was.
+func parseLower(s string) (string, error) {
+	a, err := mail.ParseAddress(strings.ToLower(s), true)
+	return a.String(), err
 }
 
 func parseDomain(s, said string) (Entry, error) {
@@ -155,8 +161,8 @@ func ParseScope(s string) (string, error) {
 			return "@" + d, nil
 		}
 	case strings.Contains(s, "@"):
-		if a, err := mail.ParseAddress(s, true); err == nil {
-			return strings.ToLower(a.String()), nil
+		if a, err := parseLower(s); err == nil {
+			return a, nil
 		}
 	default:
 		return "", fmt.Errorf("%q: an entry is for everybody, for a domain of recipients (@%s), or for one recipient's address", s, s)

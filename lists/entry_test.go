@@ -19,6 +19,8 @@ func TestParseEntry(t *testing.T) {
 		{"  ann@example.net\n", Address, "ann@example.net"},
 		{`"a b"@example.net`, Address, `"a b"@example.net`},
 		{"ann@Bücher.example", Address, "ann@xn--bcher-kva.example"},
+		{strings.Repeat("Ⱥ", 32) + "@example.net", "", "no mail address"}, // too long in lower case
+		{strings.Repeat("Ä", 32) + "@example.net", Address, strings.Repeat("ä", 32) + "@example.net"},
 		{"Example.NET.", Domain, "example.net"},
 		{"@example.net", Domain, "example.net"},
 		{".example.net", Domain, ".example.net"},
@@ -166,6 +168,36 @@ func FuzzParseEntry(f *testing.F) {
 		}
 		if a := newIndex(1, []*Entry{&e}).Ask(&q); !a.Denied || a.Entry != &e {
 			t.Fatalf("%+v is not found", e)
+		}
+	})
+}
+
+// A scope has one form, too.
+func FuzzParseScope(f *testing.F) {
+	for _, s := range []string{"", "everybody", "@example.org", "Ana@example.org", "@", "example.org", `"a b"@x.example`, "@b\u00fccher.example"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		scope, err := ParseScope(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseScope(scope); err != nil || again != scope {
+			t.Fatalf("%q is %q, and that %q, %v", s, scope, again, err)
+		}
+		to := mail.Address{Local: "x", Domain: strings.TrimPrefix(scope, "@")}
+		if scope == "" {
+			to = mail.Address{Local: "x", Domain: "example.org"}
+		} else if scope[0] != '@' {
+			if to, err = mail.ParseAddress(scope, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e, _ := ParseEntry("x.example")
+		e.Scope = scope
+		q := Question{Sender: mail.Address{Local: "y", Domain: "x.example"}, Recipient: to}
+		if a := newIndex(1, []*Entry{&e}).Ask(&q); !a.Denied {
+			t.Fatalf("the entry for %q is not for %v", scope, to)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,6 +131,12 @@ func (s *Store) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	entries = slices.DeleteFunc(entries, func(e *Entry) bool {
+		if e.Kind == "" {
+			s.o.Log.Error("lists: an entry makes no sense and is not in force", "entry", e.Value)
+		}
+		return e.Kind == ""
+	})
 	s.index.Store(newIndex(n, entries))
 	return nil
 }
@@ -146,8 +153,8 @@ func scan(rows *sql.Rows) (entries []*Entry, err error) {
 			return nil, fmt.Errorf("lists: %w", err)
 		}
 		e, err := ParseEntry(value)
-		if err != nil {
-			return nil, fmt.Errorf("lists: %w", err)
+		if err != nil { // of another version, that took more
+			e = Entry{Value: value}
 		}
 		e.Scope, e.Allow, e.Unauthenticated, e.By, e.Note, e.Added = scope, allow, unauthenticated, by, note, time.UnixMicro(added).UTC()
 		if until != 0 {

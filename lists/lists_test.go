@@ -181,3 +181,25 @@ func TestTheListsHaveAnEnd(t *testing.T) {
 		}
 	}
 }
+
+// An entry that this version does not understand is told and left out; the others are in force.
+func TestOneBadEntryDoesNotCostTheOthers(t *testing.T) {
+	clock := noon
+	s := open(t, t.TempDir(), &clock)
+	if _, err := s.Add(t.Context(), entries(t, "deny x.example")...); err != nil {
+		t.Fatal(err)
+	}
+	err := s.change(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec("INSERT INTO list_entries VALUES ('country:xx', '', 0, 0, 0, 0, '', '')")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.load(t.Context()); err != nil || s.index.Load().Len() != 1 {
+		t.Error(err, s.index.Load().Len())
+	}
+	if got := shown(t, s, Query{}); got != "deny country:xx everybody; deny x.example everybody" {
+		t.Error(got)
+	}
+}

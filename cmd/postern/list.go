@@ -45,8 +45,9 @@ func (listAddCmd) Help() string {
 	return "Example:\n  postern list add deny spam.example 203.0.113.0/24\n" +
 		"  postern list add allow ann@partner.example --for @example.org --until 30d --note \"new project\"\n\n" +
 		"What is denied is refused. What is allowed is spared the rules about spam and policy, but never those about viruses,\n" +
-		"dangerous attachments, malformed or forged mail. An address or domain is allowed when DMARC proves the author, a\n" +
-		"mailing list when its domain has signed; a network needs no proof.\n" +
+		"dangerous attachments, malformed or forged mail. An address or domain is allowed when DMARC proves the author\n" +
+		"(without a DMARC record: SPF or DKIM for this very domain), a mailing list when its domain has signed; a network\n" +
+		"needs no proof.\n" +
 		"The narrower --for wins; for the same, deny wins. An entry that is there already is replaced."
 }
 
