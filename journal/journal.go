@@ -36,29 +36,18 @@ const maxBatch = 512
 // A Store keeps entries. All methods may be called from any goroutine.
 type Store struct {
 	o     Options
-	queue chan pending
+	queue queue
 	enc   encoder // the writer's, and order too
 	order order
 
-	mu     sync.RWMutex // held for reading while an entry is handed over
-	closed bool
-	ended  chan struct{}
+	ended chan struct{}
 
-	waiting atomic.Int64  // entries not yet written
-	bytes   atomic.Int64  // about what they take
-	room    chan struct{} // gets a token when there are fewer
+	waiting atomic.Int64 // entries not yet written
 	lost    atomic.Int64
 	sick    atomic.Pointer[error] // why the last batch could not be written
 
 	read     sync.Map // walks that were read, by name
 	readMany atomic.Int32
-}
-
-// A pending is an entry on its way; with a nil entry it is a Flush.
-type pending struct {
-	e    *Entry
-	done chan<- error // nil: nobody waits
-	size int64
 }
 
 //go:embed schema
@@ -91,7 +80,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := o.DB.Migrate(ctx, "journal", steps); err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, queue: make(chan pending, o.Queue), room: make(chan struct{}, 1), ended: make(chan struct{}),
+	s := &Store{o: o, queue: newQueue(o.Queue), ended: make(chan struct{}),
 		enc: encoder{walks: newWalks()}, order: make(order)}
 	go s.run()
 	return s, nil
@@ -126,73 +115,22 @@ func (s *Store) handAndWait(ctx context.Context, e *Entry) error {
 }
 
 func (s *Store) hand(ctx context.Context, p pending) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return s.refused(p, ErrClosed)
-	}
 	if p.e != nil {
 		p.size = p.e.weight()
-		if err := s.enter(ctx, p.size); err != nil {
-			return s.refused(p, err)
-		}
 		s.waiting.Add(1)
 	}
-	select {
-	case s.queue <- p:
-		return nil
-	case <-ctx.Done():
-		if p.e != nil {
-			s.waiting.Add(-1)
-			s.leave(p.size)
-		}
-		return s.refused(p, fmt.Errorf("record: the queue is full: %w", context.Cause(ctx)))
-	}
-}
-
-// refused tells of an entry that was not taken: the log may be all there is of it.
-func (s *Store) refused(p pending, err error) error {
-	if p.e != nil {
-		_ = p.e.Encode() // as far as it goes
-		s.o.Told(p.e)
+	err := s.queue.put(ctx, p)
+	if err != nil && p.e != nil {
+		s.waiting.Add(-1)
+		s.refused(p.e)
 	}
 	return err
 }
 
-// maxQueued bounds what all entries take that wait to be written, in bytes: facts are chosen by
-// strangers, and a disk may be slow.
-const maxQueued = 32 << 20
-
-// enter waits until there is room for n more bytes; one entry alone always has it.
-func (s *Store) enter(ctx context.Context, n int64) error {
-	for {
-		used := s.bytes.Load()
-		if used == 0 || used+n <= maxQueued {
-			if s.bytes.CompareAndSwap(used, used+n) {
-				s.wake()
-				return nil
-			}
-			continue
-		}
-		select {
-		case <-s.room:
-		case <-ctx.Done():
-			return fmt.Errorf("record: the queue is full: %w", context.Cause(ctx))
-		}
-	}
-}
-
-func (s *Store) leave(n int64) {
-	s.bytes.Add(-n)
-	s.wake()
-}
-
-// wake lets one who waits for room look again; when that one enters it wakes the next.
-func (s *Store) wake() {
-	select {
-	case s.room <- struct{}{}:
-	default:
-	}
+// refused tells of an entry that was not taken: the log may be all there is of it.
+func (s *Store) refused(e *Entry) {
+	_ = e.Encode() // as far as it goes
+	s.o.Told(e)
 }
 
 // weight is about how many bytes the entry takes.
@@ -231,62 +169,31 @@ func (s *Store) Lost() int64    { return s.lost.Load() }
 
 // Close writes what waits. Entries recorded afterwards are refused. It may be called twice.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	if !s.closed {
-		s.closed = true
-		close(s.queue)
-	}
-	s.mu.Unlock()
+	s.queue.close()
 	<-s.ended
 	return nil
 }
 
-// run writes batches until the queue is closed.
+// run writes batches until the queue is closed and empty.
 func (s *Store) run() {
 	defer close(s.ended)
 	batch := make([]pending, 0, maxBatch)
-	for p := range s.queue {
-		batch = s.collect(append(batch[:0], p))
-		s.write(batch)
-		clear(batch)
-	}
-}
-
-// collect adds what waits, and what comes within Linger unless somebody waits for it.
-func (s *Store) collect(batch []pending) []pending {
-	hurry := batch[0].done != nil || s.o.Linger < 0
-	var timer *time.Timer
-	for len(batch) < maxBatch {
-		var p pending
-		var ok bool
-		select {
-		case p, ok = <-s.queue:
-		default:
-			if hurry {
-				return batch
-			}
-			if timer == nil {
-				timer = time.NewTimer(s.o.Linger)
-				defer timer.Stop()
-			}
-			select {
-			case p, ok = <-s.queue:
-			case <-timer.C:
-				return batch
-			}
+	for closed := false; !closed; {
+		s.queue.await(s.o.Linger)
+		for left := true; left; {
+			batch, left, closed = s.queue.take(batch[:0])
+			s.write(batch)
+			clear(batch)
 		}
-		if !ok {
-			return batch
-		}
-		batch = append(batch, p)
-		hurry = hurry || p.done != nil
 	}
-	return batch
 }
 
 // write writes a batch in one transaction; when that fails, each entry by itself, so that
 // one bad entry does not cost the others.
 func (s *Store) write(batch []pending) {
+	if len(batch) == 0 {
+		return
+	}
 	rows := make([]row, 0, len(batch))
 	errs := make([]error, len(batch))
 	from := make([]int, 0, len(batch)) // of each row: its place in the batch
@@ -321,7 +228,7 @@ func (s *Store) write(batch []pending) {
 	for i, p := range batch {
 		if p.e != nil {
 			s.waiting.Add(-1)
-			s.leave(p.size)
+			s.queue.left(p.size)
 			s.o.Told(p.e)
 		}
 		if errs[i] != nil {

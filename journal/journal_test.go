@@ -314,7 +314,7 @@ func TestS36_BytesThatWaitAreBounded(t *testing.T) {
 	for taken.Load() < maxQueued>>20-1 {
 		time.Sleep(time.Millisecond)
 	}
-	if got := s.bytes.Load(); got > maxQueued {
+	if got := s.queued(); got > maxQueued {
 		t.Errorf("%d bytes wait", got)
 	}
 	close(out)

@@ -190,3 +190,9 @@ func TestD20_JournalOfTheFirstForm(t *testing.T) {
 		t.Errorf("the old table: %v", err)
 	}
 }
+
+func (s *Store) queued() int64 {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	return s.queue.bytes
+}
