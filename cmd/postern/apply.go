@@ -171,9 +171,13 @@ func (p *rulePlan) putBack(cfg *Config, who string, n int64) error {
 	}
 	return withHistory(cfg, func(ctx context.Context, h *policies.Store) error {
 		files := rulesOnly(p.live)
-		_, err := h.Record(ctx, &policies.Version{At: time.Now(), Who: who, How: policies.Rollback,
-			Note: fmt.Sprintf("the gateway refused version %d", n), Print: files.Print(), Files: files})
-		return err
+		back := &policies.Version{At: time.Now(), Who: who, How: policies.Rollback,
+			Note: fmt.Sprintf("the gateway refused version %d", n), Print: files.Print(), Files: files}
+		if _, err := h.Record(ctx, back); err != nil {
+			return err
+		}
+		_, _, err := order(ctx, cfg, h, &policies.Order{At: time.Now(), Who: who, What: policies.Reload, Arg: back.Print})
+		return err // it is well again, and says so
 	})
 }
 

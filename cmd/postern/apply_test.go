@@ -126,7 +126,7 @@ func TestRulesApply(t *testing.T) {
 	held("three")
 
 	list := lines(t, command(exitDone, "rules", "history", "--json"))
-	want := []string{"apply 5 because three", "reload 4 found in the folder, changed by hand", "reload 3 files changed by hand", "apply 2 because two", "start 1 files changed by hand"}
+	want := []string{"apply 5 because three", "reload 4 found in the folder, changed by hand", "reload 3 files changed by hand", "apply 2 because two", "start 1 found at the start"}
 	for i, w := range want {
 		if i >= len(list) || fmt.Sprintf("%v %v %v", list[i]["how"], list[i]["n"], list[i]["note"]) != w {
 			t.Fatalf("history has %v, want %q", list, want)
@@ -177,6 +177,16 @@ func TestRulesApplyRefused(t *testing.T) {
 	if files, err := policies.ReadAll(filepath.Join(s.dir, "elsewhere")); err != nil || !strings.Contains(string(files["10.yaml"]), "hold-one") {
 		t.Errorf("not put back: %q, %v", files, err)
 	}
+	s.replace(t, "domains: [example.org]", "domains: [example.org, new.example]") // the gateway knows nothing of it yet
+	s.write(t, "bcc/10.yaml", "rules: [{name: archive, when: true, effects: ['bcc(\"all@new.example\")']}]\n")
+	code, stdout, stderr = postern("rules", "apply", "-c", s.conf, filepath.Join(s.dir, "bcc"))
+	if code != exitFailed || !strings.Contains(stderr, "refused the rules") || !strings.Contains(stderr, "new.example") {
+		t.Errorf("exit %d, %s%s", code, stdout, stderr)
+	}
+	if files, err := policies.ReadAll(filepath.Join(s.dir, "rules")); err != nil || !strings.Contains(string(files["10.yaml"]), "hold-one") {
+		t.Errorf("not put back: %q, %v", files, err)
+	}
+	g.healthy(t, "")
 	g.stop(t)
 	if code, stdout, stderr := postern("rules", "apply", "-c", s.conf, filepath.Join(s.dir, "new")); code != exitDone || !strings.Contains(stdout, "the next one that starts takes it") {
 		t.Errorf("without a gateway: exit %d, %s%s", code, stdout, stderr)

@@ -93,7 +93,11 @@ func (p *program) remember(c *candidate, how string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), historyTime)
 	defer cancel()
-	err := recordHand(ctx, p.policies, rulesOnly(c.set.folder.Files()), &policies.Version{How: how, Note: "files changed by hand",
+	note := "files changed by hand"
+	if how == policies.Started {
+		note = "found at the start"
+	}
+	err := recordHand(ctx, p.policies, rulesOnly(c.set.folder.Files()), &policies.Version{How: how, Note: note,
 		Policy: c.rules.Version(), Rules: len(c.rules.Rules()), Forced: c.tests.Failed > 0})
 	if err != nil {
 		p.log.Error("history of the rules", "error", err)

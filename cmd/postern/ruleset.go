@@ -153,7 +153,7 @@ func tryCandidate(cfg *Config, r outside, wait time.Duration) (*candidate, error
 		return nil, fmt.Errorf("rules: %s: %w", cfg.Rules, policies.ErrMoving)
 	}
 	c, err := set.candidate(cfg, r)
-	if set.folder != nil && set.folder.Changed() != nil {
+	if set.age() < wait || set.folder != nil && set.folder.Changed() != nil { // now with the lists
 		return nil, fmt.Errorf("rules: %s: %w", cfg.Rules, policies.ErrMoving)
 	}
 	return c, err
