@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -191,5 +192,43 @@ func TestWarningsArePrintedLikeErrors(t *testing.T) {
 	b, err := json.Marshal(w[0])
 	if err != nil || string(b) != `{"rule":"a","file":"test.yaml","line":3,"column":43,"code":"unknown-value","message":"spf.result is never \"fial\"","hint":"did you mean fail?"}` {
 		t.Errorf("%s %v", b, err)
+	}
+}
+
+// TestLintIsTrue: what is said never to match never matches, and what is said never to be
+// reached never decides, whatever the facts are.
+func TestLintIsTrue(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 3))
+	said := make(map[string]int)
+	for range 1500 {
+		text := randomRules(r)
+		p := compile(t, text)
+		dead := make(map[string]string)
+		for _, w := range p.Lint() {
+			if w.Code != "unknown-value" {
+				dead[w.Rule] = w.Code
+				said[w.Code]++
+			}
+		}
+		for range 10 {
+			if len(dead) == 0 {
+				break
+			}
+			facts := randomFacts(r)
+			for name, f := range facts {
+				for f == errTest { // an unknown lets a rule be passed over that decides otherwise
+					f = randomFacts(r)[name]
+				}
+				facts[name] = f
+			}
+			for _, s := range decide(t, p, facts).Steps {
+				if code := dead[s.Rule]; code == "never-matches" && s.Matched || (code == "never-reached" || code == "contradicts" || code == "repeats") && s.Matched && s.Do != None {
+					t.Fatalf("%s: %s, but it does %v\n%s", s.Rule, code, s.Do, text)
+				}
+			}
+		}
+	}
+	if said["never-matches"] < 20 || said["never-reached"] < 20 {
+		t.Errorf("the test is too weak: %v", said)
 	}
 }

@@ -107,6 +107,7 @@ func FuzzRuleFile(f *testing.F) {
 			return
 		}
 		decideAll(t, p)
+		p.Lint()
 	})
 }
 
@@ -131,6 +132,7 @@ func FuzzExpression(f *testing.F) {
 			return
 		}
 		decideAll(t, p)
+		p.Lint()
 	})
 }
 
