@@ -390,11 +390,14 @@ func (s *scene) command(rest string) error {
 	return nil
 }
 
-// log has: GLOB looks for a line in the program's log.
+// log has: GLOB looks for a line in the program's log; that of a message comes with its journal
+// entry, which nobody waits for.
 func (s *scene) logged(pattern string) error {
-	for line := range strings.Lines(s.log.String()) {
-		if glob(pattern, strings.TrimSpace(line)) {
-			return nil
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		for line := range strings.Lines(s.log.String()) {
+			if glob(pattern, strings.TrimSpace(line)) {
+				return nil
+			}
 		}
 	}
 	return fmt.Errorf("the log says:\n%s", s.log)
