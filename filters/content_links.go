@@ -94,7 +94,9 @@ func (c *collector) link(raw, shown string) {
 	if c.seen != nil {
 		c.seen[Link{URL: l.URL, TextHost: l.TextHost}] = true
 	}
-	l.URL = strings.Clone(l.URL)
+	if c.facts.Links == nil {
+		c.facts.Links = make([]Link, 0, 4)
+	}
 	c.facts.Links = append(c.facts.Links, l)
 }
 
