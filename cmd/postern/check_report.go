@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"postern/rules"
 )
@@ -108,6 +109,11 @@ func (r *checkReport) candidate(c *candidate) error {
 	r.Lint = append([]rules.Warning{}, c.rules.Lint()...)
 	for _, w := range r.Lint {
 		r.warn("%s", w)
+	}
+	for _, rule := range list {
+		if !rule.Until.IsZero() && rule.Until.Before(time.Now()) {
+			r.warn("rule %s (%s:%d) is over since %s: take it out", rule.Name, rule.File, rule.Line, rule.Until.Format(time.RFC3339))
+		}
 	}
 	switch failed := c.passes(); {
 	case failed != nil && r.force:

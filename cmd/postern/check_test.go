@@ -58,8 +58,9 @@ func TestCheck(t *testing.T) {
 	if code != exitFailed || !strings.Contains(stdout, "FAIL  no DNS server answers") || !strings.Contains(stdout, "FAIL  internal server "+inside.addr) || stderr == "" {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
-	s.write(t, "rules/20.yaml", "rules:\n  - {name: doubtful, when: 'spf.result == \"fial\"', do: reject, class: spoof, because: x}\n")
-	if _, stdout, _ := postern("check", "--offline", "-c", s.conf); !strings.Contains(stdout, `20.yaml:2:43: rule doubtful: spf.result is never "fial" [unknown-value]`) || !strings.Contains(stdout, "^ did you mean fail?") {
+	s.write(t, "rules/20.yaml", "rules:\n  - {name: doubtful, when: 'spf.result == \"fial\"', do: reject, class: spoof, because: x}\n"+
+		"  - {name: past, when: 'content.gtube', do: reject, until: 2020-01-01}\n")
+	if _, stdout, _ := postern("check", "--offline", "-c", s.conf); !strings.Contains(stdout, `20.yaml:2:43: rule doubtful: spf.result is never "fial" [unknown-value]`) || !strings.Contains(stdout, "^ did you mean fail?") || !strings.Contains(stdout, "20.yaml:3) is over since 2020-01-01T00:00:00Z: take it out") {
 		t.Errorf("no warning in\n%s", stdout)
 	}
 	s.write(t, "rules/20.yaml", "rules:\n  - {name: bad, when: 'spf.reslt == \"fail\"', do: reject, class: spoof, because: x}\n")
