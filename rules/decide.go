@@ -67,8 +67,8 @@ func (e *evaluator) course() int {
 			continue
 		}
 		e.steps[i] = e.walk(r)
-		if e.steps[i].state != waits && r.tripped {
-			continue // it has no say
+		if e.steps[i].state == matched && r.tripped {
+			continue // it has no say; what it cannot know it holds up as ever
 		}
 		switch e.steps[i].state {
 		case waits, hinges, breaks:

@@ -57,7 +57,7 @@ func (e *evaluator) alternate(n int, v *Verdict) *Alternate {
 		if s.state == waits && !r.shadow {
 			return nil // nobody knows
 		}
-		if s.state == skipped || s.state == waits || r.tripped {
+		if s.state == skipped || s.state == waits || s.state == matched && r.tripped {
 			continue
 		}
 		if r.shadow && s.state == matched && len(r.effects) > 0 {

@@ -9,8 +9,9 @@ import (
 const BreakerHeader = "X-Postern-Breaker"
 
 // Tripped gives this policy with the breakers of some rules open: they are looked at, and
-// waited for, as ever, but what they say is only tagged, and the walk goes on. The version says
-// which, since the same facts may now lead to another verdict.
+// waited for, as ever, but a match is only tagged, and the walk goes on. What they cannot decide
+// since a filter gave no answer is put off or held as ever: an outage opens no way in. The
+// version says which, since the same facts may now lead to another verdict.
 func (p *Policy) Tripped(names []string) *Policy {
 	if len(names) == 0 {
 		return p

@@ -52,6 +52,20 @@ func TestTripped(t *testing.T) {
 	}
 }
 
+// An open breaker is no way round a scanner that is dead.
+func TestTrippedIsNotOpenToOutages(t *testing.T) {
+	p := compile(t, "rules: [{name: av, when: clamav.infected, class: policy, do: quarantine}, {name: broken, when: 'content.from[0].domain == \"x\"', class: policy, do: reject}]").Tripped([]string{"av", "broken"})
+	if v, _ := p.Decide(factMap{"clamav": errTest}.all()); v.Do != Defer || v.Rule != "av" {
+		t.Errorf("%+v", v)
+	}
+	if v, _ := p.Decide(mustFacts(t, nil)); v.Do != Quarantine || v.Rule != "broken" {
+		t.Errorf("%+v", v)
+	}
+	if v, _ := p.Decide(mustFacts(t, map[string]map[string]any{"clamav": {"infected": true}, "content": {"from": []any{map[string]any{"domain": "y"}}}})); v.Do != Deliver || len(v.Breaker) != 1 {
+		t.Errorf("%+v", v)
+	}
+}
+
 func mustFacts(t *testing.T, said map[string]map[string]any) Facts {
 	t.Helper()
 	f, err := (&Test{Facts: said}).Over(testVocabulary(), nil)

@@ -196,6 +196,32 @@ func TestFailingTestsAreRefused(t *testing.T) {
 	}
 }
 
+// A set that was in force before is taken by a start even when one of its tests fails by now;
+// a set that was not is refused.
+func TestKnownRulesStart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, newSink(t, nil).addr, "rules: rules\n")
+	const file = `rules: [{name: hello, when: 'content.subject == "Hello"', do: quarantine, because: hi}]
+tests: [{name: a mail, message: ../mail/hello.eml, expect: {do: quarantine}}]
+`
+	s.write(t, "rules/10.yaml", file)
+	s.write(t, "mail/hello.eml", "From: a@friend.example\nSubject: Hello\n\nhello\n")
+	s.serve(t).stop(t)
+	if err := os.Remove(filepath.Join(s.dir, "mail/hello.eml")); err != nil {
+		t.Fatal(err)
+	}
+	g := s.serve(t)
+	g.log.must(t, 1, "msg", "tests beside the rules fail, but these rules were in force before: they are taken")
+	if err := g.program.loadPolicy(policies.Reloaded); err == nil {
+		t.Error("a reload takes them, too")
+	}
+	g.stop(t)
+	s.write(t, "rules/10.yaml", file+"# changed\n")
+	if code, _, stderr := s.child(t, "serve", "-c", s.conf); code != exitFailed || !strings.Contains(stderr, "1 of 1 tests") {
+		t.Errorf("serve: exit %d, %s", code, stderr)
+	}
+}
+
 func TestCheckJSON(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "127.0.0.1:9", "rules: rules\n")
