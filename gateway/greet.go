@@ -51,7 +51,7 @@ func (s *listening) enter(c net.Conn) {
 // turnAway answers 421. The answer fits into any socket's buffer, so this does not wait.
 func (f *front) turnAway(c net.Conn, why string) {
 	f.tellAway(c.RemoteAddr().String(), why) // before the client can see it
-	_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = io.WriteString(c, "421 4.7.0 "+f.cfg.Hostname+" "+why+", try again later\r\n")
 	c.Close()
 }
