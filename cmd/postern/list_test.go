@@ -69,3 +69,27 @@ func TestListRefusesMistakes(t *testing.T) {
 	s.listed(t, exitDone, "The lists have nothing that fits.", "show") // nothing of a command that failed is there
 	s.listed(t, exitDone, "allow  gmail.com*", "add", "allow", "gmail.com", "--force")
 }
+
+// try asks the lists and the journal of a gateway when it is told where they are.
+func TestTryAsksTheDataFolder(t *testing.T) {
+	s := newSite(t, "127.0.0.1:1", "")
+	if err := s.serve(t).stop(t); err != nil {
+		t.Fatal(err)
+	}
+	s.listed(t, exitDone, "deny*", "add", "deny", "friend.example", "--for", "ben@example.org")
+	s.write(t, "a.eml", "From: eve@friend.example\nSubject: x\nDate: Sun, 22 Nov 2026 12:00:00 +0000\n\nhello\n")
+	s.write(t, "zone", "friend.example. TXT \"v=spf1 -all\"\n")
+	try := []string{"try", "--zone", s.dir + "/zone", "--to", "ana@example.org", "--to", "ben@example.org", s.dir + "/a.eml"}
+	for _, c := range []struct {
+		more   []string
+		denied int
+	}{{nil, 0}, {[]string{"--data", s.data}, 1}} {
+		code, out, errs := postern(append(try, c.more...)...)
+		if n := strings.Count(out, "friend.example is on the deny list"); code != exitDone || n != c.denied {
+			t.Errorf("%v: %d, denied for %d\n%s%s", c.more, code, n, out, errs)
+		}
+	}
+	if code, _, errs := postern(append(try, "--data", s.dir+"/none")...); code != exitFailed || !strings.Contains(errs, "it is not there") {
+		t.Errorf("%d, %s", code, errs)
+	}
+}

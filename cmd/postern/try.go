@@ -25,6 +25,7 @@ type tryCmd struct {
 	To    []string `help:"Envelope recipient (repeatable)." placeholder:"ADDRESS" sep:"none"`
 	decisions
 	Config string `short:"c" help:"Configuration file, for its dns, clamav, trusted_relays and rules." placeholder:"FILE" type:"path"`
+	Data   string `help:"Data folder of the gateway, to ask its lists and its journal (default: nothing is listed, nobody has written before)." placeholder:"DIR"`
 	Zone   string `help:"Zone file in place of DNS: text, or JSON." placeholder:"FILE" type:"path"`
 	Needed bool   `help:"Gather only the facts that a live message would cost."`
 	JSON   bool   `name:"json" help:"One JSON object a message."`

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"postern/filters/dnsfake"
 	"postern/mail"
 	"postern/rules"
+	"postern/store"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -30,11 +33,43 @@ type judge struct {
 const tryTime = 2 * time.Minute
 
 func (c *tryCmd) judge(cfg *Config) (*judge, error) {
-	j, err := newJudge(cfg, c.Zone, nil)
-	if err == nil && c.Needed {
+	data, err := c.knowledge(cfg)
+	if err != nil {
+		return nil, err
+	}
+	j, err := newJudge(cfg, c.Zone, data)
+	if err != nil {
+		if data != nil {
+			err = errors.Join(err, data.close())
+		}
+		return nil, err
+	}
+	if data != nil {
+		end := j.close
+		j.close = func() { end(); _ = data.close() }
+	}
+	if c.Needed {
 		j.needs = closure(j.policy.Needs(), j.filters)
 	}
-	return j, err
+	return j, nil
+}
+
+// knowledge opens the data folder that is to be asked, as its owner; nil when there is none.
+func (c *tryCmd) knowledge(cfg *Config) (data *stores, err error) {
+	if c.Data == "" {
+		return nil, nil
+	}
+	if why := noStore(c.Data); why != "" {
+		return nil, fmt.Errorf("data folder %s: %s", c.Data, why)
+	}
+	asked := *cfg
+	asked.Data = c.Data
+	back, err := store.Lend(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	data, err = openStores(context.Background(), &asked, slog.New(slog.DiscardHandler), false)
+	return data, errors.Join(err, back())
 }
 
 // newJudge makes a judge with the rules and filters of a configuration; zone is a file in place
