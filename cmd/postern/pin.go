@@ -28,7 +28,7 @@ type rulesPinCmd struct {
 
 // Help is shown by --help.
 func (rulesPinCmd) Help() string {
-	return "Example:\n  postern rules pin 01K9ZT0A6X2V9S3M8Q4R5W7Y1B --expect deliver -o /etc/postern/rules/20-spoof.yaml\n\n" +
+	return "Example:\n  postern rules pin 01K9ZT0A6X2V9S3M8Q4R5W7Y1B --expect deliver -o rules/20-spoof.yaml\n\n" +
 		"The test has the facts as they were and what you want to become of such mail: it fails until the rules agree.\n" +
 		"What no filter found out then is empty in it, as in every test."
 }
