@@ -58,6 +58,7 @@ type internalMail struct {
 	server, from string // MAIL's argument
 	to           []string
 	data         []byte // unstuffed
+	place        int    // among all that arrived anywhere
 }
 
 type internalConn struct {
@@ -359,6 +360,7 @@ func (k *internalConn) data() (err error) {
 	if k.cur.data, err = readDot(k.r); err != nil {
 		return err
 	}
+	k.cur.place = k.s.record.arrival() // before the answer, after which the other server may be next
 	from, _ := path(k.cur.from)
 	code, err := k.say("DOT", from, "250 2.0.0 Taken")
 	if strings.HasPrefix(code, "2") {

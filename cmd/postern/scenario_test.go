@@ -292,8 +292,9 @@ func (l *logBuffer) String() string {
 
 // A recorder holds what all internal servers took, in the order in which they took it.
 type recorder struct {
-	mu    sync.Mutex
-	mails []internalMail
+	mu      sync.Mutex
+	mails   []internalMail
+	arrived int
 }
 
 func (r *recorder) take(m internalMail) {
@@ -302,10 +303,18 @@ func (r *recorder) take(m internalMail) {
 	r.mails = append(r.mails, m)
 }
 
+// arrival numbers the messages in the order in which they came.
+func (r *recorder) arrival() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.arrived++
+	return r.arrived
+}
+
 func (r *recorder) taken() []internalMail {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.mails)
+	return slices.SortedFunc(slices.Values(r.mails), func(a, b internalMail) int { return a.place - b.place })
 }
 
 // glob reports whether s is pattern, in which * stands for anything.
