@@ -44,11 +44,16 @@ var effects = []effect{ // a constant table
 	{stripEffect, "Takes files out of the message; the whole of it stays in quarantine.", true, files, func(*edits, *rules.Effect) {}},
 	{bannerEffect, "Puts a text above the text of the message.", true, bodyText, func(*edits, *rules.Effect) {}},
 	{disclaimerEffect, "Puts a text below the text of the message.", true, bodyText, func(*edits, *rules.Effect) {}},
+	{notifyEffect, "Tells an address of ours about the message, whatever becomes of it; every 10 minutes at most.", false, noticeArgs, func(*edits, *rules.Effect) {}},
 	{"throttle", "Puts mail off (451) that is more than so many copies in that time, of one client, sender or recipient.", false, rateParams, (*edits).throttle},
 }
 
 func address(s EffectScope) []rules.Param {
 	return []rules.Param{{Name: "address", Check: checkOwnAddress(s.Domains)}}
+}
+
+func noticeArgs(s EffectScope) []rules.Param {
+	return append(address(s), rules.Param{Name: "text", Text: true, Optional: true})
 }
 
 func server(s EffectScope) []rules.Param {

@@ -92,6 +92,7 @@ func (t *transaction) finish(reply *mail.Reply) {
 	}
 	t.g.join(scopes...)
 	t.record(reply)
+	t.notify()
 	if t.body != nil {
 		t.body.Close()
 	}

@@ -48,6 +48,7 @@ type Gateway struct {
 	ids        idSource
 	resends    resends
 	meters     meters
+	notices    notifier
 	seed       maphash.Seed // of fingerprints
 	trouble    trouble
 }
@@ -74,7 +75,10 @@ func New(cfg Config, d Deps) *Gateway {
 // Serve takes SMTP connections from l until ctx ends or l fails, and closes l. Then messages
 // under way have Config.Grace to end. It returns when nothing of it runs any more; nil when ctx
 // ended it. It may be called for several listeners.
-func (g *Gateway) Serve(ctx context.Context, l net.Listener) error { return g.front.serve(ctx, l) }
+func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
+	defer g.notices.wait(noticeWait)
+	return g.front.serve(ctx, l)
+}
 
 // Sessions is how many connections are open.
 func (g *Gateway) Sessions() int { return g.front.sessions() }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -77,14 +78,14 @@ const (
 	pdf   = "Content-Type: application/pdf; name=a.pdf\r\n\r\n%PDF-1.4\r\n"
 )
 
-// notice is what stands for a file.
-func notice(file string) string {
+// removedNote is what stands for a file.
+func removedNote(file string) string {
 	return noticeFields + "\r\nThe mail gateway gw.test has removed from this message:\r\n\r\n    " + file +
 		"\r\n\r\nSuch files are not delivered here. The whole message is kept for some time.\r\nTo get it, give your mail administrator this number:\r\n\r\n    ID7\r\n"
 }
 
 func TestStrip(t *testing.T) {
-	exeNote := notice("a.exe (application/vnd.microsoft.portable-executable, 6 bytes)")
+	exeNote := removedNote("a.exe (application/vnd.microsoft.portable-executable, 6 bytes)")
 	for _, s := range []struct{ name, in, out, hold, note string }{
 		{"one of three", mixed + "--O\r\n" + text + "--O\r\n" + exe + "--O\r\n" + pdf + "--O--\r\nend\r\n",
 			mixed + "--O\r\n" + text + "--O\r\n" + exeNote + "\r\n--O\r\n" + pdf + "--O--\r\nend\r\n", "", "removed a.exe"},
@@ -102,7 +103,7 @@ func TestStrip(t *testing.T) {
 		{"outside of the parts", mixed + "begin 644 b.exe\r\n#0V%T\r\n`\r\nend\r\n--O\r\n" + text + "--O--\r\n", "", "b.exe is to be removed from it, but stands outside of its parts", ""},
 		{"doubtful", top + "Content-Type: multipart/mixed; boundary=O; boundary=P\r\n\r\n--O\r\n" + text + "--O\r\n" + exe + "--O--\r\n", "", "a.exe is to be removed from it, but mail programs may divide it in different ways (boundary_conflict)", ""},
 		{"a name that deceives", mixed + "--O\r\nContent-Disposition: attachment; filename*=utf-8''a%E2%80%AEfdp.exe\r\n\r\nMZ\r\n--O--\r\n",
-			mixed + "--O\r\n" + notice("a?fdp.exe (application/vnd.microsoft.portable-executable, 2 bytes)") + "\r\n--O--\r\n", "", "removed a?fdp.exe"},
+			mixed + "--O\r\n" + removedNote("a?fdp.exe (application/vnd.microsoft.portable-executable, 2 bytes)") + "\r\n--O--\r\n", "", "removed a?fdp.exe"},
 		{"signed by DKIM", "DKIM-Signature: v=1\r\n" + mixed + "--O\r\n" + exe + "--O--\r\n", "DKIM-Signature: v=1\r\n" + mixed + "--O\r\n" + exeNote + "\r\n--O--\r\n", "",
 			"removed a.exe; the sender's DKIM signature does not fit any more"},
 	} {
@@ -199,7 +200,7 @@ func TestDisclaimer(t *testing.T) {
 	want := mixed + "--O\r\nContent-Type: multipart/alternative; boundary=A\r\n\r\n--A\r\nContent-Type: text/plain\r\n\r\nfirst\r\n\r\nHello\r\n\r\nlast\r\n\r\nvery last\r\n\r\n--A\r\nContent-Type: text/html\r\n\r\n" +
 		htmlBlock("first", "border:1px solid #999;background:#fff8dc;color:#000;padding:6px;margin:0 0 12px 0") + "</html>" +
 		htmlBlock("last", "color:#555;font-size:smaller;margin:12px 0 0 0") + htmlBlock("very last", "color:#555;font-size:smaller;margin:12px 0 0 0") + "\r\n--A--\r\n--O\r\n" +
-		notice("a.exe (application/vnd.microsoft.portable-executable, 6 bytes)") + "\r\n--O--\r\n"
+		removedNote("a.exe (application/vnd.microsoft.portable-executable, 6 bytes)") + "\r\n--O--\r\n"
 	got, _, notes := edit(t, in, disclaimer("last"), strip(".exe"), banner("first"), disclaimer("very last"))
 	if got != want {
 		t.Errorf("%q\ngot  %q\nwant %q", notes, got, want)
@@ -315,4 +316,59 @@ func leavesOf(raw []byte) (list []string, err error) {
 		return err
 	})
 	return list, err
+}
+
+// A large file is passed over, not read into memory: what is held of it is a block at a time.
+func TestLargeFilesAreStreamed(t *testing.T) {
+	line := strings.Repeat("QUJD", 19) + "\r\n"
+	const lines = 10 << 20 / 78
+	spool := mail.NewSpool(t.TempDir(), 1<<20, 1<<20)
+	body := spool.New()
+	defer body.Close()
+	write := func(s string) {
+		if _, err := body.Write([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(mixed + "--O\r\n" + text + "--O\r\nContent-Type: application/octet-stream; name=a.iso\r\nContent-Transfer-Encoding: base64\r\n\r\n")
+	for range lines {
+		write(line)
+	}
+	write("--O\r\nContent-Type: application/octet-stream; name=b.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n")
+	for range lines {
+		write(line)
+	}
+	write("--O--\r\n")
+	body.Finish(nil)
+	tx := &transaction{g: New(Config{Hostname: "gw.test"}, Deps{}), policy: &Policy{}, body: body}
+	tx.header, _ = body.Header()
+	list := []rules.Effect{strip(".iso"), banner("Care")}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := tx.planParts(t.Context(), list); err != nil {
+		t.Fatal(err)
+	}
+	size, src, err := tx.relay([]*recipient{{}}, group{to: []int{0}, effects: list, original: "ID7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	n := int64(0)
+	for {
+		p, err := src.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil || len(p) > outBlock {
+			t.Fatal(err, len(p))
+		}
+		n += int64(len(p))
+	}
+	runtime.ReadMemStats(&after)
+	if n != size || n < lines*78 || n > lines*78+4096 {
+		t.Errorf("%d bytes of %d", n, size)
+	}
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 2<<20 {
+		t.Errorf("%d bytes are allocated for 20 MiB", allocated)
+	}
 }

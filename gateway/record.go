@@ -102,7 +102,7 @@ func (r *recipient) outcome(reply *mail.Reply, gone bool) journal.Outcome {
 		}
 	}
 	o := journal.Outcome{Recipient: r.to.Address, Rule: v.Rule, Class: v.Class, Because: bounded(r.because(said), 500),
-		Score: v.Score, Held: r.held, Breaker: v.Breaker}
+		Score: v.Score, Held: r.held, Breaker: r.verdict.Breaker}
 	if r.did != rules.None {
 		o.Do = r.did.String()
 	}
@@ -120,16 +120,25 @@ func (r *recipient) outcome(reply *mail.Reply, gone bool) journal.Outcome {
 	if r.upstream != nil {
 		o.Upstream = mail.Printable(r.upstream.String(), maxText)
 	}
-	if r.did == rules.Deliver {
-		for _, x := range v.Effects {
-			said := bounded(x.String(), 200)
-			if r.plan != nil && r.plan.notes[x.String()] != "" {
-				said += ": " + r.plan.notes[x.String()]
-			}
-			o.Effects = append(o.Effects, said)
-		}
-	}
+	o.Effects = r.effects()
 	return o
+}
+
+// effects tells what was done to the copy, and beside it.
+func (r *recipient) effects() (list []string) {
+	for i := range r.verdict.Effects {
+		x := &r.verdict.Effects[i]
+		if r.did != rules.Deliver && (r.did == rules.None || x.Name != notifyEffect) {
+			continue
+		}
+		said := x.String()
+		note := ""
+		if r.plan != nil && r.plan.notes[said] != "" {
+			note = ": " + r.plan.notes[said]
+		}
+		list = append(list, bounded(said, 200)+note)
+	}
+	return list
 }
 
 // because is why this became of the copy; said is the reply that covers it. Where the rules

@@ -29,7 +29,7 @@ A-01 A-32 A-33 A-40 A-41
 D-02 D-06 D-15
 issue:unknown-recipient issue:reload-bad issue:reload issue:no-domains issue:per-recipient issue:effects issue:discard
 issue:gtube issue:executable issue:dmarc-reject issue:dmarc-quarantine issue:dmarc-temperror issue:clamd-restart
-issue:redirect issue:bcc issue:route issue:throttle issue:injection issue:strip issue:banner
+issue:redirect issue:bcc issue:route issue:throttle issue:injection issue:strip issue:banner issue:notify
 issue:shadow issue:replay issue:explain issue:unknown issue:because
 issue:flow issue:inner-text issue:fail-over issue:xforward issue:trusted-relays
 issue:history issue:list-deny issue:list-scope issue:list-expiry issue:list-allow issue:list-network`
