@@ -153,13 +153,15 @@ func (s *standing) add(c literal) {
 		}
 	case m.names("client.addr", "client.trusted") || slices.ContainsFunc(m.facts, func(f string) bool { return strings.HasPrefix(f, "lists.") }):
 		s.proven, s.narrow = true, true
-	case m.names("dkim.signatures", "dkim.domains", "dmarc.domain", "dmarc.org_domain", "spf.domain"):
-		s.proven = s.proven || m.names("dkim.signatures", "dkim.domains")
+	case l.atom.op != "": // a number is nobody's name
+		s.narrow = true
+	case m.names("dkim.signatures", "dkim.domains"):
+		s.proven = true
 		s.identity(l)
-	case m.names("content.from", "content.reply_to") || m.names("content.header", "content.headers") && m.names(".from"):
+	case m.names("content.from", "content.reply_to", "dmarc.domain", "dmarc.org_domain") || m.names("content.header", "content.headers") && m.names(".from"):
 		s.from = l
 		s.identity(l)
-	case m.names("sender.address", "sender.domain", "sender.local"):
+	case m.names("sender.address", "sender.domain", "sender.local", "spf.domain"):
 		if !is("sender.address", "") && !is("sender.domain", "") {
 			s.sender = l
 		}
