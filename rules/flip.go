@@ -112,7 +112,7 @@ func (s *flipSearch) leaf(r *rule, n *node) {
 		return // no matter what it says, or what it reads is not known
 	}
 	for i := range n.leaf.probes {
-		if s.fact(r, n, &n.leaf.probes[i]) {
+		if s.fact(r, n, &n.leaf.probes[i], turned.value == False) {
 			return
 		}
 	}
@@ -147,7 +147,7 @@ func (s *flipSearch) turn(n *node) (turnedTo, bool) {
 }
 
 // fact tries other values of the fact of a probe.
-func (s *flipSearch) fact(r *rule, n *node, pr *probe) bool {
+func (s *flipSearch) fact(r *rule, n *node, pr *probe, holds bool) bool {
 	name := s.p.names[pr.filter]
 	value, err, known := s.facts.Lookup(name)
 	if !known || err != nil || lacking(s.facts, name, pr.fact) {
@@ -158,7 +158,7 @@ func (s *flipSearch) fact(r *rule, n *node, pr *probe) bool {
 	if !ok || slices.ContainsFunc(s.found, func(f Flip) bool { return f.Fact == full }) {
 		return false
 	}
-	for _, to := range s.p.alternatives(pr, now, tag) {
+	for _, to := range s.p.alternatives(pr, now, tag, holds) {
 		if s.left--; s.left < 0 {
 			return false
 		}

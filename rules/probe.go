@@ -102,8 +102,8 @@ func literals(n ast.Node) (out []any) {
 const maxTried = 12
 
 // alternatives are other values that a fact could have had: those that this leaf compares it
-// with, then those that other rules do or that its tag enum lists.
-func (p *Policy) alternatives(pr *probe, now reflect.Value, tag reflect.StructTag) []any {
+// with, then those that other rules do or that its tag enum lists. holds: the leaf is true now.
+func (p *Policy) alternatives(pr *probe, now reflect.Value, tag reflect.StructTag, holds bool) []any {
 	var out []any
 	add := func(v any) {
 		if len(out) < maxTried && !slices.Contains(out, v) {
@@ -123,6 +123,9 @@ func (p *Policy) alternatives(pr *probe, now reflect.Value, tag reflect.StructTa
 		words := strings.Fields(tag.Get("enum"))
 		if slices.Contains(words, "pass") { // what people hope for comes first
 			add("pass")
+		}
+		if holds && len(words) == 0 {
+			add(other)
 		}
 		for _, v := range values {
 			if s, ok := v.(string); ok {

@@ -52,21 +52,28 @@ func (a *archive) explain(ctx context.Context, e *journal.Entry) (*explanation, 
 	return x, nil
 }
 
-// rulesOf gives the rules of a version: those in force, or those that the history has.
+// rulesOf gives the rules of a version: those in force, or those that the history has; with the
+// breakers open that were.
 func (a *archive) rulesOf(ctx context.Context, version string) (*judge, error) {
+	base, open, tripped := strings.Cut(version, "!")
 	j, err := newJudge(a.cfg, "", a.stores)
-	if err == nil && j.policy.Version() == version {
-		return j, nil
+	if err != nil || j.policy.Version() != base {
+		if err == nil {
+			j.close()
+		}
+		gone := fmt.Errorf("the rules have changed since, and the history does not have version %s", base)
+		v, err := a.policies.InForce(ctx, base)
+		if err != nil {
+			return nil, gone
+		}
+		if j, err = a.judgeOf(v, base, gone); err != nil {
+			return nil, err
+		}
 	}
-	if err == nil {
-		j.close()
+	if tripped {
+		j.policy = j.policy.Tripped(strings.Split(open, ","))
 	}
-	gone := fmt.Errorf("the rules have changed since, and the history does not have version %s", version)
-	v, err := a.policies.InForce(ctx, version)
-	if err != nil {
-		return nil, gone
-	}
-	return a.judgeOf(v, version, gone)
+	return j, nil
 }
 
 func (a *archive) judgeOf(v *policies.Version, version string, gone error) (*judge, error) {
@@ -76,10 +83,11 @@ func (a *archive) judgeOf(v *policies.Version, version string, gone error) (*jud
 	}
 	end := func() { _ = resolver.Close() }
 	fs := filterList(a.cfg, a.asks(resolver))
-	set, err := newRuleSet(a.cfg, a.cfg.Rules, policies.Of(a.cfg.Rules, v.Files))
-	if len(v.Files) == 0 && err == nil {
-		set, err = newRuleSet(a.cfg, "", nil)
+	files := v.Files
+	if live, err := policies.ReadAll(a.cfg.Rules); err == nil { // lists are not in the history
+		files, _ = files.Over(live)
 	}
+	set, err := newRuleSet(a.cfg, a.cfg.Rules, policies.Of(a.cfg.Rules, files))
 	var policy *rules.Policy
 	if err == nil {
 		policy, err = set.compile(fs)

@@ -206,3 +206,37 @@ func TestPinnedTextsComeBack(t *testing.T) {
 		}
 	}
 }
+
+// log show names the change that would have led elsewhere, by the rules of then.
+func TestLogShowTellsWhatWouldTurnIt(t *testing.T) {
+	t.Parallel()
+	s, ids := replaySite(t)
+	s.write(t, "rules/10.yaml", "rules: []\n") // the history has what was in force
+	code, stdout, stderr := postern("log", "show", "-c", s.conf, "--json", ids["pills"])
+	if code != exitDone {
+		t.Fatal(code, stderr)
+	}
+	wantFields(t, lines(t, stdout)[0], map[string]any{"outcomes.0.place": "10.yaml:2", "outcomes.0.flip.0.fact": "content.subject",
+		"outcomes.0.flip.0.from": "Cheap pills", "outcomes.0.flip.0.to": "something else", "outcomes.0.flip.0.do": "deliver", "facts.sender.address": "eve@friend.example"})
+	code, stdout, _ = postern("log", "show", "-c", s.conf, ids["lunch"])
+	for _, want := range []string{"in the shadow    refused by lunch, were it live: no lunch for a", "content.subject: Lunch → pills gives quarantine (rule pills)",
+		"pills    false    content.subject contains \"pills\"  ← content.subject = \"Lunch\""} {
+		if code != exitDone || !strings.Contains(stdout, want) {
+			t.Errorf("exit %d, no %q in\n%s", code, want, stdout)
+		}
+	}
+}
+
+func TestTryTellsWhatWouldTurnIt(t *testing.T) {
+	dir := t.TempDir()
+	tryFile(t, dir, "1.yaml", `rules: [{name: big, when: message.size > 10, do: quarantine}]`)
+	code, stdout, stderr := postern("try", "--rules", dir, "--zone", tryFile(t, t.TempDir(), "zone", ""), tryFile(t, t.TempDir(), "m.eml", tryPlain))
+	if want := "one of these would have changed it\n    message.size: "; code != exitDone || !strings.Contains(stdout, want) || !strings.Contains(stdout, "→ 10 gives deliver (no rule objects)") {
+		t.Errorf("exit %d %s\n%s", code, stderr, stdout)
+	}
+	code, stdout, _ = postern("try", "--json", "--rules", dir, "--zone", tryFile(t, t.TempDir(), "zone", ""), tryFile(t, t.TempDir(), "m.eml", tryPlain))
+	if code != exitDone {
+		t.Fatal(code)
+	}
+	wantFields(t, lines(t, stdout)[0], map[string]any{"verdicts.0.flip.0.fact": "message.size", "verdicts.0.flip.0.to": "10", "verdicts.0.flip.0.do": "deliver"})
+}
