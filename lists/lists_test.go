@@ -203,3 +203,20 @@ func TestOneBadEntryDoesNotCostTheOthers(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// What a message pays that asks whether anybody has changed the lists.
+func BenchmarkRefresh(b *testing.B) {
+	db, err := store.Open(b.Context(), b.TempDir(), store.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	s, err := Open(b.Context(), Options{DB: db})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s.looked.Store(-int64(time.Hour))
+		s.Index()
+	}
+}
