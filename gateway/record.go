@@ -77,7 +77,7 @@ func (t *transaction) entry(reply *mail.Reply) *journal.Entry {
 	for _, r := range t.rcpts {
 		o := r.outcome(reply, t.result == abandoned)
 		if r.decided {
-			o.Rules, o.Place, o.Shadow = r.verdict.Trace, r.verdict.Place, shadowOf(r.verdict.Shadow)
+			o.Rules, o.Place, o.Shadow = r.verdict.Trace, r.acting().Place, shadowOf(r.verdict.Shadow)
 		}
 		e.Outcomes = append(e.Outcomes, o)
 	}

@@ -294,8 +294,12 @@ func printOutcome(w io.Writer, e *journal.Entry, o *journal.Outcome) {
 	if inside == o.Reply {
 		inside = ""
 	}
+	held := "  held as          "
+	if o.Do == "deliver" { // some of it was taken out
+		held = "  kept whole as    "
+	}
 	for _, l := range []struct{ label, text string }{
-		{"  because          ", o.Because}, {"  rule             ", strings.TrimPrefix(rule, ", ")}, {"  held as          ", o.Held},
+		{"  because          ", o.Because}, {"  rule             ", strings.TrimPrefix(rule, ", ")}, {held, o.Held},
 		{"  answer           ", said}, {"  internal server  ", inside}, {"  effects          ", strings.Join(o.Effects, ", ")}, {"  in the shadow    ", shadow},
 	} {
 		if l.text != "" {
