@@ -70,12 +70,7 @@ func (t *transaction) shadows(ctx context.Context, r *recipient) {
 			return
 		}
 		r.verdict = v
-		var names []string
-		for _, name := range v.Wants {
-			if t.policy.gathered[name] {
-				names = append(names, name)
-			}
-		}
+		names := t.policy.asked(v.Wants)
 		if len(names) == 0 {
 			return
 		}
@@ -86,4 +81,14 @@ func (t *transaction) shadows(ctx context.Context, r *recipient) {
 			return
 		}
 	}
+}
+
+// asked lists those of the filters that shadow rules ask for.
+func (p *Policy) asked(names []string) (out []string) {
+	for _, name := range names {
+		if p.gathered[name] {
+			out = append(out, name)
+		}
+	}
+	return out
 }
