@@ -101,9 +101,6 @@ func readEntity(h *mail.Header, flaws *defects, digest bool) entity {
 // readType reads one Content-Type value.
 func (e *entity) readType(v string, first bool, flaws *defects) {
 	l := parseParams(v)
-	if l.over {
-		flaws.add(overLimits)
-	}
 	e.unusual = e.unusual || l.odd || strings.ContainsAny(v, `(\`)
 	typ, good := cleanType(l.head)
 	switch {
@@ -132,6 +129,9 @@ func (e *entity) readType(v string, first bool, flaws *defects) {
 	}
 	names, _ := l.get("name")
 	e.addNames(names, false, flaws)
+	if l.over {
+		flaws.add(overLimits)
+	}
 }
 
 func (e *entity) readBoundaries(l *paramList, flaws *defects) {
@@ -273,9 +273,6 @@ func (e *entity) encode(x encoding) {
 
 func (e *entity) readDisposition(v string, flaws *defects) {
 	l := parseParams(v)
-	if l.over {
-		flaws.add(overLimits)
-	}
 	if e.disposition == "" {
 		e.disposition = strings.ToLower(mail.Printable(l.head, 40))
 	}
@@ -283,6 +280,9 @@ func (e *entity) readDisposition(v string, flaws *defects) {
 	e.addNames(names, true, flaws)
 	other, _ := l.get("name")
 	e.addNames(other, false, flaws)
+	if l.over {
+		flaws.add(overLimits)
+	}
 }
 
 // addNames adds readings; those of Content-Disposition are the primary ones (RFC 2183).

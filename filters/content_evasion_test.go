@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -218,4 +219,22 @@ func allocated(t *testing.T, p []byte) uint64 {
 	}
 	runtime.ReadMemStats(&after)
 	return after.TotalAlloc - before.TotalAlloc
+}
+
+// A name more than are looked at is a limit like any other: a reader that takes the last of
+// twenty sees another file than we do.
+func TestC03_ManyNamesOfOnePart(t *testing.T) {
+	for _, field := range []string{"Content-Type: text/plain", "Content-Disposition: attachment"} {
+		for i := range maxParamValues + 1 {
+			ext := "txt"
+			if i == maxParamValues {
+				ext = "exe"
+			}
+			field += fmt.Sprintf(";\r\n name=a%d.%s", i, ext)
+		}
+		f := contentOf(t, []byte(top+field+"\r\n\r\nx\r\n"))
+		if !f.OverLimits || !f.Malformed {
+			t.Errorf("%.20s: over its limits %v, malformed %v, names %v", field, f.OverLimits, f.Malformed, f.Attachments[0].Names)
+		}
+	}
 }

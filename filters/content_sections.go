@@ -13,7 +13,7 @@ type reading struct {
 
 // get lists every reading of the parameter: the plain ones, and what the sections of RFC 2231
 // add up to, decoded and not, in the order of their numbers and of their appearance. extended
-// tells whether RFC 2231 was used at all.
+// tells whether RFC 2231 was used at all. The list is over its limit when there are more.
 func (l *paramList) get(key string) (out []reading, extended bool) {
 	var parts []param
 	for _, p := range l.params {
@@ -21,12 +21,12 @@ func (l *paramList) get(key string) (out []reading, extended bool) {
 			continue
 		}
 		if p.seq < 0 && !p.ext {
-			out = addReading(out, p.val, p.odd)
+			out = l.addReading(out, p.val, p.odd)
 			continue
 		}
 		extended = true
 		if p.seq < 0 {
-			out = addReading(out, decodeExtended(p.val), p.odd)
+			out = l.addReading(out, decodeExtended(p.val), p.odd)
 			continue
 		}
 		parts = append(parts, p)
@@ -39,7 +39,7 @@ func (l *paramList) get(key string) (out []reading, extended bool) {
 		odd = odd || p.odd || p.seq != i
 	}
 	join := func(ps []param) {
-		out = addReading(out, joinSections(ps), odd)
+		out = l.addReading(out, joinSections(ps), odd)
 	}
 	join(parts) // as they stand
 	sorted := slices.Clone(parts)
@@ -59,13 +59,14 @@ func (l *paramList) get(key string) (out []reading, extended bool) {
 	return out, true
 }
 
-func addReading(out []reading, v string, odd bool) []reading {
+func (l *paramList) addReading(out []reading, v string, odd bool) []reading {
 	for _, r := range out {
 		if r.val == v {
 			return out
 		}
 	}
 	if len(out) >= maxParamValues {
+		l.over = true
 		return out
 	}
 	return append(out, reading{v, odd})
