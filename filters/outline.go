@@ -14,6 +14,7 @@ type Outline struct {
 	Sections []Section    // the message itself first, then its parts in order, down into messages within
 	Loose    []Attachment // files outside of any part: before the first delimiter, behind the last one
 	Doubt    string       // the defect for which readers may see other parts than these; "" when there is none
+	Cut      bool         // a limit was reached: there may be files that are not listed
 }
 
 // A Section is one part, with offsets in the message as received.
@@ -49,6 +50,7 @@ func ReadOutline(ctx context.Context, body *mail.Body) (*Outline, error) {
 	if words := doubts.words(); len(words) > 0 {
 		out.Doubt = words[0]
 	}
+	out.Cut = c.facts.OverLimits
 	return &out.Outline, nil
 }
 

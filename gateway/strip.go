@@ -117,6 +117,10 @@ func (ed *partEditor) strip(x *rules.Effect) {
 			return
 		}
 	}
+	if ed.o.Cut {
+		hold("it has more parts, names or archive members than are looked at, so that nobody can see which files are to be removed")
+		return
+	}
 	if len(names) == 0 {
 		ed.notes[x.String()] = "nothing to remove"
 		return
@@ -129,18 +133,30 @@ func (ed *partEditor) strip(x *rules.Effect) {
 	ed.removed, ed.rule = all, cmp.Or(ed.rule, x.Rule)
 }
 
-// matching lists the files of section i that are to be removed. A signature is no file of its own.
+// matching lists the files of section i that are to be removed. A signature is no file of its own,
+// unless its name or its bytes are those of a program.
 func (ed *partEditor) matching(i int, what []string) (found []filters.Attachment) {
 	s := &ed.o.Sections[i]
-	if s.Parent >= 0 && ed.o.Sections[s.Parent].Type == "multipart/signed" && strings.HasSuffix(s.Type, "-signature") {
-		return nil
-	}
+	signature := s.Parent >= 0 && ed.o.Sections[s.Parent].Type == "multipart/signed" && slices.Contains(signatures, s.Type)
 	for j := range s.Files {
+		if signature && signatureFile(&s.Files[j]) {
+			continue
+		}
 		if strips(what, &s.Files[j]) {
 			found = append(found, s.Files[j])
 		}
 	}
 	return found
+}
+
+// signatures are the types of the second part of multipart/signed (RFC 3156 5, RFC 8551 3.5.3).
+var signatures = []string{"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"} // a constant list
+
+// signatureFile reports whether a file is what the type of a signature says, going by its names.
+func signatureFile(f *filters.Attachment) bool {
+	return !f.Dangerous() && f.Archive == "" && !slices.ContainsFunc(f.Extensions, func(ext string) bool {
+		return !slices.Contains([]string{"asc", "sig", "pgp", "p7s"}, ext)
+	})
 }
 
 // A removal is a part to be replaced by a text that says so.

@@ -347,7 +347,6 @@ func (t *transaction) again(rcpts []*recipient) *mail.Reply {
 func (t *transaction) judge(ctx context.Context, rcpts []*recipient) *mail.Reply {
 	deliver := false
 	for _, r := range rcpts {
-		early := r.decided
 		if err := t.decide(ctx, r, mail.Data); err != nil {
 			if cause := context.Cause(t.ctx); cause != nil {
 				return t.lost(cause)
@@ -358,7 +357,7 @@ func (t *transaction) judge(ctx context.Context, rcpts []*recipient) *mail.Reply
 			}
 			return t.failed("decide", err)
 		}
-		if len(r.verdict.Wants) > 0 && (early || len(t.policy.asked(r.verdict.Wants)) > 0) {
+		if len(r.verdict.Wants) > 0 {
 			t.shadows(ctx, r)
 		}
 		deliver = deliver || r.verdict.Do == rules.Deliver

@@ -70,7 +70,12 @@ func (t *transaction) shadows(ctx context.Context, r *recipient) {
 			return
 		}
 		r.verdict = v
-		names := t.policy.asked(v.Wants)
+		var names []string
+		for _, name := range v.Wants {
+			if t.policy.gathered[name] {
+				names = append(names, name)
+			}
+		}
 		if len(names) == 0 {
 			return
 		}
@@ -81,14 +86,4 @@ func (t *transaction) shadows(ctx context.Context, r *recipient) {
 			return
 		}
 	}
-}
-
-// asked lists those of the filters that shadow rules ask for.
-func (p *Policy) asked(names []string) (out []string) {
-	for _, name := range names {
-		if p.gathered[name] {
-			out = append(out, name)
-		}
-	}
-	return out
 }
