@@ -90,9 +90,8 @@ type standing struct {
 	network            string // a wide one
 	proven             bool   // by DMARC, by a DKIM domain, by address, or by an entry of a list
 	spf, signed        bool
-	narrow             bool  // it is about more than who sent it
-	broad              *leaf // because of which it is not
-	wide               *leaf // where the provider or the network stands
+	narrow             bool // it is about more than who sent it
+	broad              *leaf
 }
 
 // trusts judges a way in which a rule delivers.
@@ -119,9 +118,9 @@ func trusts(r *rule, clause []literal) *Warning {
 	case s.helo != nil && s.from == nil && s.sender == nil && !s.proven && !s.narrow:
 		return at(s.helo, "from-without-proof", "name its address: inNetwork(client.addr, …)", "anybody can say this in EHLO, and what is delivered here passes every later rule")
 	case s.network != "" && !s.narrow:
-		return at(s.wide, "whole-provider", "name the addresses of the servers that you mean", "%s is more than one organisation: all of its customers are let in", s.network)
+		return at(s.broad, "whole-provider", "name the addresses of the servers that you mean", "%s is more than one organisation: all of its customers are let in", s.network)
 	case s.provider != "" && !s.narrow:
-		return at(s.wide, "whole-provider", "name the addresses that you mean", "everybody can have an address at %s, and all of them are let in", s.provider)
+		return at(s.broad, "whole-provider", "name the addresses that you mean", "everybody can have an address at %s, and all of them are let in", s.provider)
 	case s.broad != nil && s.provider == "" && s.network == "" && s.from == nil && s.sender == nil && s.helo == nil && !s.narrow:
 		return at(s.broad, "whole-provider", "say whose mail you mean", "whoever has a domain can pass this, and is let in")
 	}
@@ -148,7 +147,7 @@ func (s *standing) add(c literal) {
 	case slices.Contains(m.calls, "inNetwork") && m.names("client.addr"):
 		s.proven = true
 		if n := wide(m.texts); n != "" {
-			s.network, s.wide = n, l
+			s.network, s.broad = n, l
 		} else {
 			s.narrow = true
 		}
@@ -179,7 +178,7 @@ func (s *standing) add(c literal) {
 func (s *standing) identity(l *leaf) {
 	for _, t := range l.mention.texts {
 		if p := strings.TrimLeft(strings.ToLower(t), "*@."); strings.Contains(" "+providers+" ", " "+p+" ") && p != "" {
-			s.provider, s.wide = p, l
+			s.provider, s.broad = p, l
 			return
 		}
 	}

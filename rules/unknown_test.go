@@ -326,23 +326,3 @@ func TestTraceTellsApart(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", s, want)
 	}
 }
-
-// TestTestsCanHaveAFilterFail: beside rules, too, it can be tested what unknown means.
-func TestTestsCanHaveAFilterFail(t *testing.T) {
-	p := compile(t, `rules:
-  - {name: a, when: 'rcpt.local == "x" and clamav.infected', unknown: quarantine, do: reject}
-tests:
-  - name: t
-    facts: {rcpt: {local: x}, clamav: {error: no answer}}
-    expect: {do: quarantine, rule: a, because: clamav gave no answer}
-`)
-	x := p.Tests()[0]
-	facts, err := x.Over(testVocabulary(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := decide(t, p, facts)
-	if d := x.Expect.Differences(&v); len(d) != 0 {
-		t.Error(d)
-	}
-}

@@ -83,19 +83,21 @@ func printSteps(w io.Writer, indent string, steps []rules.Step, facts *factTable
 		}
 		leaves := s.Leaves
 		if len(leaves) == 1 && (len(notes) == 0 || s.Why != "" && !s.Shadow) { // it says it all
-			notes, leaves = append([]string{leafWords(&leaves[0], facts, score)}, notes...), nil
+			notes, leaves = append([]string{leafWords(leaves[0].Text, facts, score)}, notes...), nil
 		}
 		line := fmt.Sprintf("%s%-*s  %-7s  %s", indent, width, s.Rule, said, strings.Join(notes, "; "))
 		printWide(w, line, indent+"           ")
-		for i := range leaves {
-			said, why := leaves[i].Result.String(), leaves[i].Why
-			if why == rules.NotNeeded {
+		for _, l := range leaves {
+			said, text := l.Result.String(), l.Text
+			if l.Why == rules.NotNeeded {
 				said = "-"
+			} else {
+				text = leafWords(l.Text, facts, score)
 			}
-			if why != "" {
-				said += " (" + why + ")"
+			if l.Why != "" {
+				said += " (" + l.Why + ")"
 			}
-			printWide(w, fmt.Sprintf("%s  %-7s  %s", indent, said, leafWords(&leaves[i], facts, score)), indent+"           ")
+			printWide(w, fmt.Sprintf("%s  %-7s  %s", indent, said, text), indent+"           ")
 		}
 		if s.Matched {
 			score += s.Score
@@ -124,12 +126,8 @@ var scoreWord = regexp.MustCompile(`^score\b|[ (]score\b`)
 const beside = "  ← "
 
 // leafWords is a sub-expression with the values of the facts in it, but for those that it says
-// itself; nothing where they are not known, or nobody asked.
-func leafWords(l *rules.Leaf, facts *factTable, score float64) string {
-	text := l.Text
-	if l.Why != "" {
-		return text
-	}
+// itself.
+func leafWords(text string, facts *factTable, score float64) string {
 	values := slices.DeleteFunc(facts.values(text), func(v string) bool { return strings.Contains(text, strings.Replace(v, " = ", " == ", 1)) })
 	if scoreWord.MatchString(text) {
 		values = append(values, fmt.Sprintf("score = %g", score))
