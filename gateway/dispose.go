@@ -202,10 +202,13 @@ func (t *transaction) send(ctx context.Context, h *holding, n int, g group) *mai
 		switch {
 		case !said.OK():
 			left = append(left, at)
-			refusal = worse(refusal, safeReply(said))
+			refusal = worse(refusal, safeReply(discreet(said, h.rcpts, &g)))
 		case t.taken == nil:
-			t.taken = clean(said)
+			t.taken = clean(discreet(said, h.rcpts, &g))
 		}
+	}
+	if t.taken != nil {
+		h.unarchived(g.to[0], companionsRefused(to, place, replies))
 	}
 	switch {
 	case len(left) == 0:

@@ -53,6 +53,7 @@ type fakeUpstream struct {
 	routes map[string]string      // by domain; "" is the default
 	rcpt   map[string]*mail.Reply // refusals at RCPT, by address
 	data   map[string]*mail.Reply // reply to the data, by route
+	each   map[string]*mail.Reply // and by address, as LMTP has it
 	begun  []mail.Envelope
 	got    []delivered1
 	open   int
@@ -119,10 +120,16 @@ func (d *fakeDelivery) Send(_ context.Context, to []mail.RcptTo, size int64, src
 	var replies []mail.Reply
 	got := delivered1{route: d.route, bytes: b.Bytes(), env: d.env}
 	for _, r := range to {
-		got.to = append(got.to, r.Address.String())
-		replies = append(replies, reply)
+		said := reply
+		if own := d.u.each[r.Address.String()]; own != nil {
+			said = *own
+		}
+		replies = append(replies, said)
+		if said.OK() {
+			got.to = append(got.to, r.Address.String())
+		}
 	}
-	if reply.OK() {
+	if len(got.to) > 0 {
 		d.u.got = append(d.u.got, got)
 	}
 	return replies, nil

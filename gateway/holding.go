@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"postern/mail"
 	"postern/quarantine"
 	"postern/rules"
 )
@@ -212,6 +214,31 @@ func (h *holding) undelivered(n int, left []int, all bool) {
 	}
 	h.t.g.log.Error("undelivered: the internal server refused some copies after it had taken others",
 		"id", h.t.env.ID, "held", c.id)
+}
+
+// unarchived keeps the copies of companions that were refused, though that of recipient i, or
+// another, was taken: each as one more recipient of its own.
+func (h *holding) unarchived(i int, refused []mail.RcptTo) {
+	if len(refused) == 0 {
+		return
+	}
+	var left []int
+	rcpts := slices.Clone(h.rcpts)
+	for _, to := range refused {
+		left = append(left, len(rcpts))
+		rcpts = append(rcpts, &recipient{to: to, goal: to, verdict: h.rcpts[i].verdict})
+	}
+	ctx := h.t.afterwards()
+	defer ctx.end()
+	beside := holding{t: h.t, rcpts: rcpts, made: h.made}
+	c, err := beside.put(ctx, left, undelivered)
+	h.made = beside.made
+	if err != nil {
+		h.t.failed("a copy for an address that a rule names is UNDELIVERED and not held", err)
+		return
+	}
+	beside.keep(c)
+	h.t.g.log.Error("undelivered: the internal server refused copies for addresses that rules name", "id", h.t.env.ID, "held", c.id)
 }
 
 // discard ends the copies to be discarded: when the journal does not have that on disk, they are

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"postern/mail"
 	"postern/rules"
@@ -105,10 +106,10 @@ func (t *transaction) ask(ctx context.Context, r *recipient, route string, to ma
 	}
 	t.g.log.Error("an address that a rule names is refused: mail is put off until it is taken", "id", t.env.ID,
 		"address", to.Address.String(), "reply", reply.String())
-	if reply.Temporary() {
-		return reply
+	if r := (*mail.Reply)(nil); errors.As(err, &r) { // its words may name the address
+		return replyNotTaken
 	}
-	return replyNotTaken
+	return reply
 }
 
 // A companion is a recipient that a rule adds to another.
@@ -133,7 +134,7 @@ func (t *transaction) archive(ctx context.Context, rcpts []*recipient, g group) 
 		g.route = route
 		replies, err := t.transmit(ctx, rcpts, g, routes[route])
 		if err != nil {
-			return t.unsent(err)
+			return discreet(t.unsent(err), rcpts, &g)
 		}
 		for i := range replies {
 			if !replies[i].OK() {
@@ -174,4 +175,30 @@ func (g *group) goals(rcpts []*recipient) (to []mail.RcptTo, at []int) {
 		}
 	}
 	return to, at
+}
+
+// discreet takes the words off a reply that tell of an address which a rule named for one of the
+// group: the sender is not to hear of it.
+func discreet(said *mail.Reply, rcpts []*recipient, g *group) *mail.Reply {
+	text := strings.ToLower(said.Text)
+	told := func(a mail.Address) bool { return strings.Contains(text, strings.ToLower(a.Local)) }
+	for _, i := range g.to {
+		r := rcpts[i]
+		if r.goal.Address != r.to.Address && told(r.goal.Address) ||
+			slices.ContainsFunc(r.bcc, func(c companion) bool { return told(c.to.Address) }) {
+			return &mail.Reply{Code: said.Code, Enhanced: said.Enhanced}
+		}
+	}
+	return said
+}
+
+// companionsRefused lists those of a group's goals that no client named and the internal server
+// did not take. place is as goals gives it.
+func companionsRefused(to []mail.RcptTo, place []int, replies []mail.Reply) (list []mail.RcptTo) {
+	for n := range to {
+		if !replies[n].OK() && !slices.Contains(place, n) {
+			list = append(list, to[n])
+		}
+	}
+	return list
 }
