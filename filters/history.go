@@ -12,8 +12,8 @@ type HistoryFacts struct {
 	Error string    `expr:"error" json:"error,omitempty" doc:"Why the journal could not be asked."`
 	Known bool      `expr:"known" json:"known" doc:"A message from this envelope sender was delivered to this recipient before, and it was proven then: by SPF, or by DMARC for the sender's domain." example:"not history.known"`
 	Count int       `expr:"count" json:"count" doc:"How many such messages, at most 100, among the last 2,000 of the sender, as far back as the journal is kept." example:"history.count < 3"`
-	First time.Time `expr:"first" json:"first" doc:"When the oldest of those came; the year 1 when there is none."`
-	Last  time.Time `expr:"last" json:"last" doc:"When the newest of those came; the year 1 when there is none." example:"history.last > date(\"2026-12-01\")"`
+	First time.Time `expr:"first" json:"first,omitzero" doc:"When the oldest of those came; the year 1 when there is none."`
+	Last  time.Time `expr:"last" json:"last,omitzero" doc:"When the newest of those came; the year 1 when there is none." example:"history.last > date(\"2026-12-01\")"`
 }
 
 // History is what is known of mail that came before.

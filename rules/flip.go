@@ -22,7 +22,7 @@ type Flip struct {
 
 // String says it in one line.
 func (f *Flip) String() string {
-	change := fmt.Sprintf("were %s %s", f.Leaf, f.Value)
+	change := fmt.Sprintf("%s being %s", f.Leaf, f.Value)
 	if f.Fact != "" {
 		change = fmt.Sprintf("%s: %s → %s", f.Fact, f.From, f.To)
 	}

@@ -27,7 +27,7 @@ func TestFlips(t *testing.T) {
 		{[]string{`{name: exe, when: 'any(content.attachments, .name endsWith ".exe")', do: quarantine}`}, factMap{"content": contentFacts{Attachments: []attachment{{Name: "a.exe"}}}},
 			"content.attachments: 1 of them → none gives deliver (no rule objects)"},
 		{[]string{`{name: exe, when: 'any(content.attachments, .name endsWith ".exe")', do: quarantine}`}, factMap{},
-			`were any(content.attachments, .name endsWith ".exe") true gives quarantine (rule exe)`},
+			`any(content.attachments, .name endsWith ".exe") being true gives quarantine (rule exe)`},
 		{[]string{`{name: p, when: 'inNetwork(client.addr, "192.0.2.0/24")', do: deliver}`, `{name: no, when: 'true', do: reject}`}, factMap{"client": clientFacts{Addr: "192.0.2.7"}},
 			"client.addr: 192.0.2.7 → something else gives reject (rule no)"},
 		{[]string{`{name: a, when: spf.result == "fail", score: 2}`, `{name: b, when: content.gtube, score: 3}`, `{name: c, when: score > 4, do: quarantine}`},

@@ -109,7 +109,7 @@ func (e *Expect) Differences(v *Verdict) []Difference {
 	if e.Effects != nil {
 		got := make([]string, len(v.Effects))
 		for i := range v.Effects {
-			got[i] = v.Effects[i].Written()
+			got[i] = v.Effects[i].String()
 		}
 		differ("effects", "["+strings.Join(e.Effects, ", ")+"]", "["+strings.Join(got, ", ")+"]")
 	}

@@ -52,16 +52,7 @@ type Effect struct {
 	Rule string   `json:"-"` // which rule asks for it
 }
 
-// Written is the effect as rule files have it: name("text", "text").
-func (e Effect) Written() string {
-	args := make([]string, len(e.Args))
-	for i, a := range e.Args {
-		args[i] = strconv.Quote(a)
-	}
-	return e.Name + "(" + strings.Join(args, ", ") + ")"
-}
-
-// String gives the effect as rule files write it.
+// String gives the effect as rule files write it: name("text", "text").
 func (e Effect) String() string {
 	args := make([]string, len(e.Args))
 	for i, a := range e.Args {

@@ -19,10 +19,11 @@ import (
 type factTable struct {
 	facts      map[string]json.RawMessage // by filter
 	vocabulary map[string]any
+	abridged   bool // they are the journal's, which does not keep texts
 }
 
 func newFactTable(facts map[string]json.RawMessage) *factTable {
-	return &factTable{facts, filters.Vocabulary()}
+	return &factTable{facts: facts, vocabulary: filters.Vocabulary()}
 }
 
 var (
@@ -72,6 +73,9 @@ func (t *factTable) value(zero any, filter, fact, key string) string {
 			return ""
 		}
 		v := whole.Elem().Field(i)
+		if t.abridged && v.IsZero() && abridgedFacts(zero)[fact] {
+			return name + ": not kept"
+		}
 		if key != "" && f.Type.Kind() == reflect.Map {
 			item := v.MapIndex(reflect.ValueOf(key))
 			if !item.IsValid() {

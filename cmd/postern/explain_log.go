@@ -20,15 +20,18 @@ import (
 // An explanation is what can be said of an entry beyond what it tells itself.
 type explanation struct {
 	flips   [][]rules.Flip // of each outcome
+	lacking [][]string     // facts without which nobody can tell, of each outcome
 	changed string         // why there are none: the rules of then are gone
 	facts   []*factTable   // for the walk of each outcome
 }
 
 // explain finds what would have turned each verdict of an entry, by the rules of then.
 func (a *archive) explain(ctx context.Context, e *journal.Entry) (*explanation, error) {
-	x := &explanation{flips: make([][]rules.Flip, len(e.Outcomes))}
+	x := &explanation{flips: make([][]rules.Flip, len(e.Outcomes)), lacking: make([][]string, len(e.Outcomes))}
 	for i := range e.Outcomes {
-		x.facts = append(x.facts, newFactTable(told(e, &e.Outcomes[i])))
+		t := newFactTable(told(e, &e.Outcomes[i]))
+		t.abridged = true
+		x.facts = append(x.facts, t)
 	}
 	rec, err := a.journal.Look(ctx, e.ID)
 	if err != nil {
@@ -45,7 +48,9 @@ func (a *archive) explain(ctx context.Context, e *journal.Entry) (*explanation, 
 	i := 0
 	for o := range rec.Each() {
 		if len(o.Walk) > 0 && facts.recipient(o) == nil {
-			x.flips[i] = j.policy.Flips(facts, maxFlips)
+			if _, x.lacking[i] = j.policy.Replay(facts); x.lacking[i] == nil {
+				x.flips[i] = j.policy.Flips(facts, maxFlips)
+			}
 		}
 		i++
 	}
@@ -154,5 +159,8 @@ func (x *explanation) walkText(steps []rules.Step, outcome int) string {
 	var b strings.Builder
 	printSteps(&b, "  ", steps, x.facts[outcome])
 	printFlips(&b, "  ", x.flips[outcome])
+	if x.lacking != nil && len(x.lacking[outcome]) > 0 {
+		paragraph(&b, "  what would have changed it is not known without ", strings.Join(x.lacking[outcome], ", "))
+	}
 	return b.String()
 }

@@ -277,7 +277,10 @@ func printOutcome(w io.Writer, e *journal.Entry, o *journal.Outcome) {
 	if rule != "" && o.Class != "" {
 		rule += ", class " + o.Class
 	}
-	if o.Score != 0 {
+	score := ""
+	if o.Score != 0 && rule == "" {
+		score = fmt.Sprintf("%g", o.Score)
+	} else if o.Score != 0 {
 		rule += fmt.Sprintf(", score %g", o.Score)
 	}
 	if o.Place != "" {
@@ -299,7 +302,7 @@ func printOutcome(w io.Writer, e *journal.Entry, o *journal.Outcome) {
 		held = "  kept whole as    "
 	}
 	for _, l := range []struct{ label, text string }{
-		{"  because          ", o.Because}, {"  rule             ", strings.TrimPrefix(rule, ", ")}, {held, o.Held},
+		{"  because          ", o.Because}, {"  rule             ", rule}, {"  score            ", score}, {held, o.Held},
 		{"  answer           ", said}, {"  internal server  ", inside}, {"  effects          ", strings.Join(o.Effects, ", ")}, {"  in the shadow    ", shadow},
 	} {
 		if l.text != "" {

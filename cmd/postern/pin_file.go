@@ -31,7 +31,7 @@ func addTest(cfg *Config, file string, p *pin) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if strings.Contains(string(old), quoted(p.name)) {
+	if strings.Contains(string(old), "- name: "+quoted(p.name)+"\n") {
 		return fmt.Errorf("%s has the test %q already", file, p.name)
 	}
 	text, err := withTest(string(old), p)

@@ -23,7 +23,8 @@ type pin struct {
 	note   string
 	facts  map[string]map[string]any // by filter; what is empty is left out
 	do     string
-	rule   *string // nil: not compared
+	rule   *string  // nil: not compared
+	lacks  []string // facts that rules read, and that nobody has kept
 	hidden map[string]string
 }
 

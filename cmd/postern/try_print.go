@@ -31,7 +31,7 @@ func (r *tryResult) print(w io.Writer) {
 		}
 		paragraph(w, "  answer   ", fmt.Sprintf("%d %s %s", v.Answer.Code, v.Answer.Enhanced, v.Answer.Text))
 		for _, e := range v.Effects {
-			paragraph(w, "  effect   ", fmt.Sprintf("%s(%q)", e.Name, e.Args))
+			paragraph(w, "  effect   ", e.String())
 		}
 		if len(v.Steps) > 0 {
 			fmt.Fprintln(w, "  rules")
