@@ -32,7 +32,7 @@ func TestFactsContract(t *testing.T) {
 				if !f.IsExported() || !name.MatchString(word) {
 					t.Errorf("%s.%s: not exported, or expr tag %q", path, f.Name, word)
 				}
-				if tag := f.Tag.Get("json"); tag != word && tag != word+",omitempty" {
+				if tag := f.Tag.Get("json"); tag != word && tag != word+",omitempty" && tag != word+",omitzero" {
 					t.Errorf("%s: json tag %q", at, tag)
 				}
 				if len(f.Tag.Get("doc")) < 2 {
