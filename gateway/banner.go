@@ -8,8 +8,12 @@ import (
 	"postern/rules"
 )
 
-// maxTextPart bounds the text parts that get a banner: they are read into memory.
-const maxTextPart = 512 << 10
+// maxTextPart bounds the text parts that get a banner, maxTexts all those of a message, counted once
+// for each text that is put in: they are read into memory.
+const (
+	maxTextPart = 512 << 10
+	maxTexts    = 8 << 20
+)
 
 // insertTexts puts banners and disclaimers into the text of the message: its first text part, and
 // all alternatives of that. Where that cannot be done well it is left out, which harms nobody.
@@ -91,7 +95,7 @@ func (ed *partEditor) texts(i int) (list []int, why string) {
 		if len(more) == 0 {
 			why = not
 		}
-		if s.Type != "multipart/alternative" { // the text comes first, files behind it
+		if s.Type != "multipart/alternative" && (len(more) > 0 || sealed(ed.o.Sections[j].Type)) { // what follows are files
 			break
 		}
 	}
@@ -101,12 +105,19 @@ func (ed *partEditor) texts(i int) (list []int, why string) {
 	return nil, why
 }
 
+// sealed reports whether what is in a part of this type belongs to its sender alone.
+func sealed(typ string) bool {
+	return typ == "multipart/signed" || typ == "multipart/encrypted" || strings.HasSuffix(typ, "pkcs7-mime")
+}
+
 // intoText plans the change of one text part; problem says why there is none.
 func (ed *partEditor) intoText(i int, top, bottom []string) (problem string, err error) {
 	s := &ed.o.Sections[i]
-	if s.End-s.Body > maxTextPart {
+	size := s.End - s.Body
+	if size > maxTextPart || *ed.texted+size > maxTexts {
 		return "the text is too long", nil
 	}
+	*ed.texted += size
 	x := textPart{Section: s, cte: s.Encoding, head: ed.header}
 	if x.raw, err = ed.bytes(s.Body, s.End); err != nil {
 		return "", err

@@ -43,7 +43,7 @@ func (t *transaction) planParts(ctx context.Context, list []rules.Effect) (*part
 		}
 	}
 	p := &partPlan{effects: list, notes: map[string]string{}}
-	ed := partEditor{partPlan: p, o: t.outline, body: t.body, header: t.header, host: t.g.cfg.Hostname, gone: make([]bool, len(t.outline.Sections))}
+	ed := partEditor{partPlan: p, o: t.outline, body: t.body, header: t.header, host: t.g.cfg.Hostname, gone: make([]bool, len(t.outline.Sections)), texted: &t.texted}
 	for i := range list {
 		if list[i].Name == stripEffect {
 			ed.strip(&list[i])
@@ -90,6 +90,7 @@ type partEditor struct {
 	header *mail.Header
 	host   string
 	gone   []bool // by section: it is cut out
+	texted *int64 // bytes of texts that were read for all plans of the message
 }
 
 // inside reports whether section i lies in one of which ok is true, or is one.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/text/encoding/ianaindex"
+
 	"postern/mail"
 )
 
@@ -39,7 +41,7 @@ func (e *edits) subject(f *mail.Field) (field []byte, ok bool) {
 // mail programs put before it when they answer or forward.
 func (e *edits) missingTags(text string) []string {
 	plain := mail.Unfold([]byte(text))
-	d := mime.WordDecoder{CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil }} // tags are UTF-8; the rest does not matter
+	d := mime.WordDecoder{CharsetReader: charsetReader} // a tag counts where people see it
 	if decoded, err := d.DecodeHeader(plain); err == nil {
 		plain = decoded
 	}
@@ -77,4 +79,13 @@ func cutReply(s string) (rest string, ok bool) {
 		}
 	}
 	return rest, true
+}
+
+// charsetReader decodes what it can; of anything else nobody knows what people see.
+func charsetReader(charset string, r io.Reader) (io.Reader, error) {
+	enc, err := ianaindex.MIME.Encoding(charset)
+	if err != nil || enc == nil {
+		return strings.NewReader("\ufffd"), nil
+	}
+	return enc.NewDecoder().Reader(r), nil
 }

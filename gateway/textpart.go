@@ -73,13 +73,24 @@ func (x *textPart) insert(top, bottom []string) (problem string) {
 			below += "\r\n" + textBlock(s)
 		}
 	}
-	if wide := strings.Trim(x.Charset, " \"'"); strings.HasPrefix(wide, "utf-16") || strings.HasPrefix(wide, "utf-32") || strings.HasPrefix(wide, "utf-7") || strings.HasPrefix(wide, "ucs") {
-		return "the text is in " + mail.Printable(wide, 20)
+	if charset := strings.Trim(x.Charset, " \"'"); noASCII(charset) {
+		return "the text is in " + mail.Printable(charset, 20)
 	}
 	if x.fits(above, below) || x.toUTF8() && x.fits(above, below) {
 		return ""
 	}
 	return fmt.Sprintf("it cannot be written in %s", mail.Printable(cmp.Or(x.Charset, "a charset that is not named"), 40))
+}
+
+// noASCII reports a charset in which ASCII does not read as such, and that nothing here can write.
+func noASCII(charset string) bool {
+	for _, family := range []string{"utf-16", "utf16", "utf-32", "utf32", "utf-7", "utf7", "ucs", "unicode", "ebcdic"} {
+		if strings.Contains(charset, family) {
+			return true
+		}
+	}
+	enc, err := ianaindex.MIME.Encoding(charset)
+	return (err != nil || enc == nil) && (strings.HasPrefix(charset, "ibm") || strings.HasPrefix(charset, "cp"))
 }
 
 // fits writes what is put in in the charset of the text, if it can be.
@@ -98,12 +109,9 @@ func (x *textPart) inCharset(s string) ([]byte, bool) {
 	case "", "us-ascii", "ascii":
 		return []byte(s), isASCII(s)
 	}
-	if isASCII(s) {
-		return []byte(s), true
-	}
 	enc, err := ianaindex.MIME.Encoding(x.Charset)
 	if err != nil || enc == nil {
-		return nil, false
+		return []byte(s), isASCII(s)
 	}
 	out, err := enc.NewEncoder().String(s)
 	if err == nil && strings.ContainsRune(out, 0x1b) { // it changes the meaning of what follows

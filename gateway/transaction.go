@@ -46,6 +46,7 @@ type transaction struct {
 	counted []count      // by throttles
 	outline *filters.Outline
 	plans   []*partPlan
+	texted  int64       // bytes of texts that plans hold
 	taken   *mail.Reply // the internal server's first 2xx: from then on the answer is 250
 	steps   []journal.Step
 
