@@ -223,7 +223,7 @@ func TestRulesList(t *testing.T) {
 	}
 	wantFields(t, list[0], map[string]any{"name": "hold-one", "hits": 2, "shadow_hits": 0, "line": 2, "breaker_state.mode": "tag", "do": "quarantine"})
 	wantFields(t, list[1], map[string]any{"name": "hold-two", "hits": 0, "shadow_hits": 2, "last_hit": nil, "shadow": true})
-	wantFields(t, list[2], map[string]any{"name": "dear", "hits": 0, "breaker_state": nil})
+	wantFields(t, list[2], map[string]any{"name": "dear", "hits": 2, "breaker_state": nil}) // the score of those that nobody held before
 	for _, r := range list {
 		if us, ok := r["cost_us"].(float64); !ok || us < 0 || us > 1e6 { // what it is, the machine says
 			t.Errorf("%s costs %v us", r["name"], r["cost_us"])

@@ -9,6 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/segmentio/encoding/json"
+
 	"postern/breaker"
 	"postern/journal"
 	"postern/rules"
@@ -30,7 +32,7 @@ func (rulesListCmd) Help() string {
 // A ruleUse is a rule and what it did.
 type ruleUse struct {
 	rules.RuleInfo
-	Hits       int            `json:"hits"` // messages that it decided
+	Hits       int            `json:"hits"` // messages that it decided, or to which it gave score or effects
 	LastHit    time.Time      `json:"last_hit,omitzero"`
 	ShadowHits int            `json:"shadow_hits"` // decisions that it would have changed, were it live
 	CostUS     float64        `json:"cost_us"`     // microseconds a decision; 0: nothing to measure with
@@ -94,6 +96,7 @@ func (a *archive) ruleUse(ctx context.Context, since time.Time) ([]*ruleUse, err
 func count(ctx context.Context, j *journal.Store, since time.Time, rules map[string]*ruleUse) (from time.Time, err error) {
 	var latest []time.Time // a ring
 	n := 0
+	matched := matchedIn{}
 	err = j.Scan(ctx, since, time.Time{}, func(rec *journal.Record) error {
 		at, err := time.Parse(time.RFC3339Nano, rec.Received.Text())
 		if err != nil {
@@ -106,8 +109,14 @@ func count(ctx context.Context, j *journal.Store, since time.Time, rules map[str
 		}
 		n++
 		for o := range rec.Each() {
-			if u := rules[o.Rule.Text()]; u != nil && !u.LastHit.Equal(at) {
-				u.Hits, u.LastHit = u.Hits+1, at
+			names, err := matched.by(ctx, j, o)
+			if err != nil {
+				return err
+			}
+			for _, name := range names {
+				if u := rules[name]; u != nil && !u.LastHit.Equal(at) {
+					u.Hits, u.LastHit = u.Hits+1, at
+				}
 			}
 			for name, v := range o.Shadow.Members() {
 				if u := rules[v.Text()]; string(name) == "rule" && u != nil {
@@ -121,6 +130,39 @@ func count(ctx context.Context, j *journal.Store, since time.Time, rules map[str
 		from = slices.MinFunc(latest, time.Time.Compare)
 	}
 	return from, err
+}
+
+// matchedIn remembers which live rules matched in a walk: many messages have the same walk.
+type matchedIn map[string][]string
+
+// maxWalks bounds how many walks are remembered.
+const maxWalks = 10000
+
+// by lists the live rules that matched in an outcome, and the one that decided it.
+func (m matchedIn) by(ctx context.Context, j *journal.Store, o *journal.RecordOutcome) (names []string, err error) {
+	names, known := m[string(o.Walk)]
+	if !known {
+		walk, err := j.Walk(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		var steps []rules.Step
+		if len(walk) > 0 && json.Unmarshal(walk, &steps) != nil {
+			steps = nil // of another version: the rule that decided is told beside it
+		}
+		for i := range steps {
+			if steps[i].Matched && !steps[i].Shadow {
+				names = append(names, steps[i].Rule)
+			}
+		}
+		if len(m) < maxWalks {
+			m[string(o.Walk)] = names
+		}
+	}
+	if rule := o.Rule.Text(); rule != "" && !slices.Contains(names, rule) {
+		return append(slices.Clip(names), rule), nil
+	}
+	return names, nil
 }
 
 // measure times each rule by itself on past messages. Facts are decoded before the clock
