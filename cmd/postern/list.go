@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,6 +86,9 @@ func (c *listAddCmd) Run(out output) error {
 	if err != nil {
 		return err
 	}
+	if why := listsUnread(a.cfg, entries); why != "" {
+		fmt.Fprintln(out.err, "postern: "+why)
+	}
 	if c.JSON {
 		return printJSON(out.out, entries, func(e *lists.Entry) listedEntry { return listedEntry{e, actionOf(e), e.ScopeWords()} })
 	}
@@ -96,6 +101,27 @@ func (c *listAddCmd) Run(out output) error {
 		}
 	}
 	return nil
+}
+
+// listsUnread says that entries change nothing, since no live rule of the configuration reads
+// them; "" when one does, or when the rules do not load, which is for check to say.
+func listsUnread(cfg *Config, entries []*lists.Entry) string {
+	policy, _, err := offlineRules(cfg, "")
+	if err != nil {
+		return ""
+	}
+	reads, want := policy.Reads()["lists"], map[string]bool{}
+	for _, e := range entries {
+		want[actionOf(e)] = true
+	}
+	facts := map[string][]string{"allow": {"allowed", "proven", "unproven", "entry", "note", "scope"}, "deny": {"denied", "entry", "note", "scope"}}
+	for _, action := range slices.Sorted(maps.Keys(want)) {
+		if !slices.ContainsFunc(reads, func(fact string) bool { return slices.Contains(facts[action], fact) }) {
+			return fmt.Sprintf("warning: no rule in force reads what is %s, so this changes nothing: put include: builtin into a rule file, or a rule that asks for lists.%s",
+				map[string]string{"allow": "allowed", "deny": "denied"}[action], facts[action][0])
+		}
+	}
+	return ""
 }
 
 // parseEntries reads entries, each once, and says every mistake.

@@ -41,6 +41,21 @@ func TestListCommands(t *testing.T) {
 	s.listed(t, exitFailed, "*203.0.113.9: there is no such entry, but 203.0.113.0/24 is about it", "remove", "203.0.113.9")
 }
 
+// Entries that no rule in force reads change nothing, and whoever adds one is told so.
+func TestListTellsWhatNobodyReads(t *testing.T) {
+	s := newSite(t, "127.0.0.1:1", "rules: rules\n")
+	s.write(t, "rules/10.yaml", "rules: [{name: a, when: lists.allowed, do: deliver, because: listed}]\n")
+	if err := s.serve(t).stop(t); err != nil {
+		t.Fatal(err)
+	}
+	for action, warned := range map[string]bool{"deny": true, "allow": false} {
+		code, stdout, stderr := postern("list", "add", action, "x.example", "-c", s.conf, "--json")
+		if code != exitDone || len(lines(t, stdout)) != 1 || strings.Contains(stderr, "no rule in force reads what is denied") != warned || !warned && stderr != "" {
+			t.Errorf("%s: exit %d\n%s%s", action, code, stdout, stderr)
+		}
+	}
+}
+
 func TestListRefusesMistakes(t *testing.T) {
 	s := newSite(t, "127.0.0.1:1", "")
 	if err := s.serve(t).stop(t); err != nil {

@@ -51,7 +51,7 @@ func (c *rulesPinCmd) Run(out output) error {
 		return err
 	}
 	p := newPin(e, o, expect)
-	if policy, fs, err := pinRules(cfg, c.Output); err == nil {
+	if policy, fs, err := offlineRules(cfg, c.Output); err == nil {
 		if c.Anonymous { // what people wrote is nobody's
 			message = nil
 		}

@@ -17,9 +17,9 @@ import (
 // longestPinned bounds a text of a test, in bytes as written: a line of a rule file has a limit.
 const longestPinned = 15 << 10
 
-// pinRules compiles the rules that a test is to stand beside: those of a file's folder, else
-// those of the configuration. The filters ask no DNS.
-func pinRules(cfg *Config, file string) (*rules.Policy, []filters.Filter, error) {
+// offlineRules compiles the rules of a file's folder, else those of the configuration. The
+// filters ask no DNS.
+func offlineRules(cfg *Config, file string) (*rules.Policy, []filters.Filter, error) {
 	zone, err := dnsfake.Parse("")
 	if err != nil {
 		return nil, nil, err
