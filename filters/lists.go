@@ -131,9 +131,14 @@ func (p *listsProof) author(domain string) bool {
 	return err == nil && ok && s.Result == "pass" && !s.Permissive && !s.NullSender && s.Domain == domain
 }
 
-// signed reports whether the domain of a mailing list, or one above it, has signed.
+// signed reports whether the domain of a mailing list, or one above it, has signed the field that
+// names it: to any other signed message of that domain everybody can add the field.
 func (p *listsProof) signed(list string) bool {
-	return slices.ContainsFunc(p.signers(), func(d string) bool { return above(d, list) })
+	v, err := p.in.Fact(p.ctx, "dkim")
+	d, ok := v.(DKIMFacts)
+	return err == nil && ok && slices.ContainsFunc(d.Signatures, func(s DKIMSignature) bool {
+		return s.Result == dkimPass && above(s.Domain, list) && slices.Contains(s.Signed, "list-id") && !slices.Contains(s.Extra, "list-id")
+	})
 }
 
 // signers are the domains whose signatures pass.

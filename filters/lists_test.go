@@ -56,7 +56,18 @@ func TestListsAskAgainWithTheHeader(t *testing.T) {
 }
 
 // What proves the author and the mailing list.
+// signedBy is what DKIM found of a message that these domains have signed, its List-Id too.
+func signedBy(domains ...string) DKIMFacts {
+	f := DKIMFacts{Domains: domains}
+	for _, d := range domains {
+		f.Signatures = append(f.Signatures, DKIMSignature{Result: "pass", Domain: d, Signed: []string{"from", "list-id"}})
+	}
+	return f
+}
+
 func TestListsProof(t *testing.T) {
+	uncovered := signedBy("l.example")
+	uncovered.Signatures[0].Signed = []string{"from", "subject"}
 	none := DMARCFacts{Result: "none", Domain: "x.example"}
 	pass := DMARCFacts{Result: "pass", Domain: "x.example"}
 	listAuthor := "From: a@l.example\r\nList-Id: <news.l.example>\r\n\r\n"
@@ -73,18 +84,19 @@ func TestListsProof(t *testing.T) {
 		{"DMARC", listMail, pass, DKIMFacts{}, SPFFacts{}, nil, true, false},
 		{"DMARC of another", listMail, DMARCFacts{Result: "pass", Domain: "y.example"}, DKIMFacts{}, SPFFacts{}, nil, false, false},
 		{"DMARC temperror", listMail, DMARCFacts{Result: "temperror", Domain: "x.example"}, DKIMFacts{}, SPFFacts{}, nil, false, false},
-		{"they failed", listMail, pass, DKIMFacts{Domains: []string{"l.example"}}, SPFFacts{}, errors.New("it broke"), false, false},
-		{"DKIM of the list", listMail, DMARCFacts{}, DKIMFacts{Domains: []string{"x.example", "news.l.example"}}, SPFFacts{}, nil, false, true},
-		{"DKIM of the domain above", listMail, DMARCFacts{}, DKIMFacts{Domains: []string{"l.example"}}, SPFFacts{}, nil, false, true},
-		{"DKIM of one beside", listMail, DMARCFacts{}, DKIMFacts{Domains: []string{"evil-l.example", "other.l.example"}}, SPFFacts{}, nil, false, false},
-		{"two List-Ids", "List-Id: <a.l.example>\r\n" + listMail, pass, DKIMFacts{Domains: []string{"l.example"}}, SPFFacts{}, nil, true, false},
+		{"they failed", listMail, pass, signedBy("l.example"), SPFFacts{}, errors.New("it broke"), false, false},
+		{"DKIM of the list", listMail, DMARCFacts{}, signedBy("x.example", "news.l.example"), SPFFacts{}, nil, false, true},
+		{"DKIM of the domain above", listMail, DMARCFacts{}, signedBy("l.example"), SPFFacts{}, nil, false, true},
+		{"DKIM of one beside", listMail, DMARCFacts{}, signedBy("evil-l.example", "other.l.example"), SPFFacts{}, nil, false, false},
+		{"a signature that does not cover the List-Id", listMail, DMARCFacts{}, uncovered, SPFFacts{}, nil, false, false},
+		{"two List-Ids", "List-Id: <a.l.example>\r\n" + listMail, pass, signedBy("l.example"), SPFFacts{}, nil, true, false},
 		{"DMARC of the list's domain", listAuthor, DMARCFacts{Result: "pass", Domain: "l.example"}, DKIMFacts{}, SPFFacts{}, nil, true, true},
 		{"no record, SPF", listMail, none, DKIMFacts{}, SPFFacts{Result: "pass", Domain: "x.example"}, nil, true, false},
 		{"no record, SPF of another", listMail, none, DKIMFacts{}, SPFFacts{Result: "pass", Domain: "y.example"}, nil, false, false},
 		{"no record, SPF that passes everybody", listMail, none, DKIMFacts{}, SPFFacts{Result: "pass", Domain: "x.example", Permissive: true}, nil, false, false},
-		{"no record, DKIM", listMail, none, DKIMFacts{Domains: []string{"x.example"}}, SPFFacts{}, nil, true, false},
-		{"no record, DKIM of the domain above", listMail, none, DKIMFacts{Domains: []string{"example"}}, SPFFacts{}, nil, false, true},
-		{"a record, and it fails", listMail, DMARCFacts{Result: "fail", Domain: "x.example", PolicyDomain: "x.example"}, DKIMFacts{Domains: []string{"x.example"}}, SPFFacts{}, nil, false, false},
+		{"no record, DKIM", listMail, none, signedBy("x.example"), SPFFacts{}, nil, true, false},
+		{"no record, DKIM of the domain above", listMail, none, signedBy("example"), SPFFacts{}, nil, false, true},
+		{"a record, and it fails", listMail, DMARCFacts{Result: "fail", Domain: "x.example", PolicyDomain: "x.example"}, signedBy("x.example"), SPFFacts{}, nil, false, false},
 		{"two authors", "From: b@l.example\r\n" + listAuthor, DMARCFacts{Result: "pass", Domain: "l.example"}, DKIMFacts{}, SPFFacts{}, nil, false, false},
 	} {
 		l := &fakeLists{answer: func(q *ListsQuestion) (ListsFacts, bool) {

@@ -136,7 +136,7 @@ func (m *demoMail) signed(key crypto.Signer) (string, error) {
 	err := dkim.Sign(&out, strings.NewReader(m.Raw), &dkim.SignOptions{
 		Domain: m.Sign, Selector: "s1", Signer: key, Hash: crypto.SHA256,
 		HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
-		HeaderKeys: []string{"From", "To", "Subject", "Date", "Message-ID"},
+		HeaderKeys: []string{"From", "To", "Subject", "Date", "Message-ID", "List-Id"},
 	})
 	return out.String(), err
 }
