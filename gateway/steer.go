@@ -39,7 +39,7 @@ func (t *transaction) prepare(ctx context.Context, rcpts []*recipient) *mail.Rep
 		if r.instead = t.throttled(r, &e); r.instead != nil {
 			return nil // the whole message is put off
 		}
-		if reply := t.steer(ctx, r, rcpts, &e); reply != nil {
+		if reply := t.steer(ctx, r, &e); reply != nil {
 			return reply
 		}
 		if list := onMessage(r.verdict.Effects); edited(list) {
@@ -52,20 +52,34 @@ func (t *transaction) prepare(ctx context.Context, rcpts []*recipient) *mail.Rep
 			}
 		}
 	}
+	for _, r := range rcpts { // now that it is known who gets it anyway
+		if r.acting().Do != rules.Deliver || len(r.verdict.Effects) == 0 {
+			continue
+		}
+		e := editsOf(r.verdict.Effects)
+		if reply := t.accompany(ctx, r, rcpts, e.bcc); reply != nil {
+			return reply
+		}
+	}
 	return nil
 }
 
-// steer aims a copy and offers its new goal and its companions.
-func (t *transaction) steer(ctx context.Context, r *recipient, rcpts []*recipient, e *edits) *mail.Reply {
+// steer aims a copy and offers its new goal.
+func (t *transaction) steer(ctx context.Context, r *recipient, e *edits) *mail.Reply {
 	goal, route := r.goal, r.route
 	if t.aim(r, e); r.goal != goal || r.route != route {
 		if reply := t.ask(ctx, r, r.route, r.goal); reply != nil {
 			return reply
 		}
 	}
-	for _, to := range e.bcc {
+	return nil
+}
+
+// accompany offers those to whom rules give the copy as well, unless they get it anyway.
+func (t *transaction) accompany(ctx context.Context, r *recipient, rcpts []*recipient, bcc []mail.Address) *mail.Reply {
+	for _, to := range bcc {
 		if to == r.goal.Address || slices.ContainsFunc(rcpts, func(o *recipient) bool {
-			return o.to.Address == to && o.verdict.Do == rules.Deliver && o.goal.Address == to
+			return o.to.Address == to && o.goal.Address == to && o.acting().Do == rules.Deliver
 		}) ||
 			slices.ContainsFunc(r.bcc, func(c companion) bool { return c.to.Address == to }) {
 			continue // who gets it gets it once

@@ -68,3 +68,22 @@ func TestRefusedCompanionIsHeld(t *testing.T) {
 		}
 	}
 }
+
+// Who names the archive as a recipient does not keep its copy away, when that recipient's own
+// goes elsewhere.
+func TestNamedArchiveStillGetsItsCopy(t *testing.T) {
+	is := func(a string) func(any) bool { return func(v any) bool { return v.(toFacts).Address == a } }
+	policy := fakeRules{[]fakeRule{
+		{fact: "to", when: is("archive@example.org"), verdict: rules.Verdict{Do: rules.Deliver, Rule: "r", Effects: []rules.Effect{asked("redirect", "help@example.org"), asked("tag_subject", "x")}}},
+		{fact: "to", when: is("ann@example.org"), verdict: rules.Verdict{Do: rules.Deliver, Rule: "r", Effects: []rules.Effect{asked("bcc", "archive@example.org")}}},
+	}}
+	b := newBed(t, fakeRules{append([]fakeRule{{fact: "body", when: func(any) bool { return false }}}, policy.list...)}, []filters.Filter{bodyFilter(), toFilter()})
+	reply, _ := b.submit(t, b.talk(), []string{"ann@example.org", "archive@example.org"}, &textUpload{text: sample})
+	var got []string
+	for _, d := range b.up.got {
+		got = append(got, strings.Join(d.to, " "))
+	}
+	if want := "ann@example.org archive@example.org, help@example.org"; !reply.OK() || strings.Join(got, ", ") != want {
+		t.Errorf("%v, delivered to %q, not %q", reply, got, want)
+	}
+}
