@@ -1,5 +1,6 @@
 // Package testkit starts the real neighbours of the gateway for tests: private instances of
-// clamd and Postfix in temporary folders, on free loopback ports. Only tests import it.
+// clamd and Postfix in temporary folders, on free loopback ports. It also has what several rooms
+// need for tests of properties. Only tests import it.
 package testkit
 
 import (

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"postern/quarantine"
+	"postern/testkit"
 )
 
 // mixedRules hold for b what a gets.
@@ -25,10 +26,7 @@ rules: [{name: for-b, when: 'rcpt.local == "b"', class: policy, do: quarantine, 
 // attach watches, or disturbs, the system calls of a running gateway until detach.
 func attach(t *testing.T, g *running, args ...string) (detach func()) {
 	t.Helper()
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		t.Skip("skipped: strace is not installed (Debian: apt-get install strace)")
-	}
+	strace := testkit.Program(t, "strace", "strace")
 	cmd := exec.Command(strace, append(args, "-f", "-y", "-s", "64", "-p", strconv.Itoa(g.cmd.Process.Pid))...)
 	said, err := cmd.StderrPipe()
 	if err != nil {

@@ -6,12 +6,12 @@ import (
 	"reflect"
 	"slices"
 	"testing"
-	"time"
 
 	fast "github.com/segmentio/encoding/json"
 
 	"postern/filters"
 	"postern/journal"
+	"postern/testkit"
 )
 
 // TestFactsAreReadAsTheyWereWritten: what the journal has of any facts is decoded to what they
@@ -23,7 +23,7 @@ func TestFactsAreReadAsTheyWereWritten(t *testing.T) {
 	for name, zero := range filters.Vocabulary() {
 		for range 300 {
 			facts := reflect.New(reflect.TypeOf(zero)).Elem()
-			randomFact(r, facts)
+			testkit.Fill(r, facts, "", "pass", "a <b> & \"c\"\\", "\x00\x1f\x7f\u2028\u2029", "\\\"}{][", "üñ 🙂")
 			if c, ok := facts.Addr().Interface().(interface{ Restore() }); ok { // one of them is made of another
 				facts.FieldByName("Header").SetZero()
 				c.Restore()
@@ -71,41 +71,6 @@ func compareFacts(t *testing.T, p *factPlan, want reflect.Value, text []byte, as
 	}
 	if len(f.lacks) > 0 {
 		t.Fatalf("%s lacks %v\n%s", p.name, f.lacks, text)
-	}
-}
-
-func randomFact(r *rand.Rand, v reflect.Value) {
-	switch v.Kind() {
-	case reflect.Struct:
-		if _, ok := v.Interface().(time.Time); ok {
-			v.Set(reflect.ValueOf(time.Unix(r.Int64N(1<<33), r.Int64N(1e9)).UTC()))
-			return
-		}
-		for i := range v.NumField() {
-			randomFact(r, v.Field(i))
-		}
-	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), r.IntN(3), 3))
-		for i := range v.Len() {
-			randomFact(r, v.Index(i))
-		}
-	case reflect.Map:
-		v.Set(reflect.MakeMap(v.Type()))
-		for range r.IntN(3) {
-			key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-			randomFact(r, key)
-			randomFact(r, value)
-			v.SetMapIndex(key, value)
-		}
-	case reflect.String:
-		texts := []string{"", "pass", "a <b> & \"c\"\\", "\x00\x1f\x7f\u2028\u2029", "\\\"}{][", "üñ 🙂"}
-		v.SetString(texts[r.IntN(len(texts))])
-	case reflect.Bool:
-		v.SetBool(r.IntN(2) == 0)
-	case reflect.Int, reflect.Int64:
-		v.SetInt(r.Int64N(1<<40) - r.Int64N(1<<40))
-	case reflect.Float64:
-		v.SetFloat(r.NormFloat64() * 1e6)
 	}
 }
 
