@@ -45,7 +45,7 @@ func (t *transaction) record(reply *mail.Reply) {
 	err := t.g.journal.Record(ctx, t.entry(reply))
 	t.g.trouble.set(troubleJournal, err)
 	if err != nil {
-		t.g.log.Error("journal", "id", t.env.ID, "error", err)
+		t.g.log.Error("the journal did not take the entry of this message", "id", t.env.ID, "error", err)
 	}
 }
 

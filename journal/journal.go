@@ -202,7 +202,7 @@ func (s *Store) write(batch []pending) {
 			continue
 		}
 		if err := p.e.Encode(); err != nil {
-			s.o.Log.Error("journal", "id", p.e.ID, "error", err)
+			s.o.Log.Error("facts left out of the journal", "id", p.e.ID, "error", err)
 		}
 		r, err := s.enc.row(p.e)
 		if err == nil {
