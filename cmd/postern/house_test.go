@@ -37,6 +37,14 @@ var rooms = map[string][]string{
 	"postern/lists":           {"postern/mail", "postern/store"},
 	"postern/gateway":         {"postern/mail", "postern/filters", "postern/rules", "postern/quarantine", "postern/journal"},
 	"postern/testkit":         {},
+	"postern/audit":           {"postern/store"},
+	"postern/people":          {"postern/mail", "postern/store"},
+	"postern/preview":         {"postern/mail", "postern/filters"},
+	"postern/review": {"postern/mail", "postern/rules", "postern/quarantine", "postern/journal", "postern/lists", "postern/policies",
+		"postern/store", "postern/people", "postern/audit"},
+	"postern/digest": {"postern/mail", "postern/store", "postern/quarantine", "postern/people", "postern/review", "postern/audit"},
+	"postern/web": {"postern/mail", "postern/rules", "postern/quarantine", "postern/journal", "postern/lists", "postern/people", "postern/audit",
+		"postern/review", "postern/preview", "postern/digest"},
 }
 
 // fences says where a third party may be imported.
@@ -53,7 +61,13 @@ var fences = map[string][]string{
 	"github.com/minio/minio-go":           {"postern/quarantine"},
 	"github.com/aws/aws-sdk-go-v2":        {"postern/quarantine"},
 	"github.com/alecthomas/kong":          {"postern/cmd/postern"},
-	"net/http":                            {"postern/cmd/postern"},
+	"net/http":                            {"postern/cmd/postern", "postern/web", "postern/people"}, // people: OIDC
+	"github.com/microcosm-cc/bluemonday":  {"postern/preview"},
+	"github.com/coreos/go-oidc":           {"postern/people"},
+	"golang.org/x/oauth2":                 {"postern/people"},
+	"github.com/pquerna/otp":              {"postern/people"},
+	"github.com/nwaples/rardecode":        {"postern/filters"},
+	"github.com/bodgit/sevenzip":          {"postern/filters"},
 	"os/exec":                             {"postern/testkit"},
 	"github.com/prometheus/client_golang": {"postern/cmd/postern"},
 }

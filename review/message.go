@@ -1,0 +1,65 @@
+package review
+
+import (
+	"time"
+
+	"postern/journal"
+	"postern/rules"
+)
+
+// A Message is all that is known about one, held or not.
+type Message struct {
+	Row
+	Entry    *journal.Entry `json:"entry,omitempty"` // its story; outcomes of copies out of sight are left out; nil when it is gone
+	Known    Known          `json:"known"`
+	Explain  []Explained    `json:"explain,omitempty"` // by recipient in sight
+	Timeline []Event        `json:"timeline"`
+	Place    string         `json:"place,omitempty"` // of the rule that decided: "20-spoof.yaml:12"
+	Text     bool           `json:"text"`            // its content is there, and the actor may read it
+}
+
+// Known is what earlier mail tells about the sender.
+type Known struct {
+	Count int       `json:"count"` // proven earlier messages to the same recipient that were delivered; 100 at most
+	First time.Time `json:"first,omitzero"`
+	Last  time.Time `json:"last,omitzero"`
+}
+
+// Explained is why a copy has its verdict.
+type Explained struct {
+	Recipient string          `json:"recipient"`
+	Do        string          `json:"do"`
+	Steps     []ExplainedStep `json:"steps"`            // the rules, in their order
+	Flips     []string        `json:"flips,omitempty"`  // smallest changes that would change the verdict, a sentence each
+	Shadow    string          `json:"shadow,omitempty"` // what shadow rules would have had done, when that is something else
+	Gone      string          `json:"gone,omitempty"`   // why rules are shown without values: their version is gone
+}
+
+// An ExplainedStep is one rule of the walk.
+type ExplainedStep struct {
+	Rule   string            `json:"rule"`
+	Place  string            `json:"place,omitempty"`
+	When   string            `json:"when,omitempty"` // as written
+	Result string            `json:"result"`         // matched, no, unknown, not asked
+	Shadow bool              `json:"shadow,omitempty"`
+	Leaves []rules.Leaf      `json:"-"`
+	Parts  []ExplainedPart   `json:"parts,omitempty"` // sub-expressions with their values
+	Facts  map[string]string `json:"facts,omitempty"` // what was looked at
+}
+
+// An ExplainedPart is one sub-expression.
+type ExplainedPart struct {
+	Text   string `json:"text"`
+	Value  string `json:"value"`  // true false unknown "not needed"
+	Values string `json:"values"` // of the facts in it, for people
+}
+
+// An Event is one point of a message's way, from connect to the last act of a person.
+type Event struct {
+	At   time.Time     `json:"at"`
+	Took time.Duration `json:"took,omitempty"`
+	Kind string        `json:"kind"` // session filter verdict delivery person
+	What string        `json:"what"`
+	Why  string        `json:"why,omitempty"`
+	Who  string        `json:"who,omitempty"`
+}
