@@ -116,6 +116,9 @@ func (p *program) health() (state map[string]any, degraded bool) {
 	if p.certs != nil {
 		say("certificate", p.certs.err())
 	}
+	if p.webCerts != nil {
+		say("web_certificate", p.webCerts.err())
+	}
 	if len(p.cfg.ClamAV.Addresses) > 0 {
 		say("clamav", p.scanner())
 	}

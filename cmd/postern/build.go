@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type program struct {
 	gateway  *gateway.Gateway
 	spool    *mail.Spool
 	certs    *certificates
+	webCerts *certificates // of the pages; nil when they are in clear
 	metrics  *metrics
 	policy   *policyState
 	breaker  *breaker.Breaker // nil: off
@@ -58,6 +60,12 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 	}
 	if p.certs, err = openCertificates(cfg, log); err != nil {
 		return p, err
+	}
+	if cfg.Web.Listen != "" && cfg.Web.Certificate != "" {
+		p.webCerts = &certificates{cert: cfg.Web.Certificate, key: cfg.Web.Key, min: tls.VersionTLS12}
+		if err := p.webCerts.reload(); err != nil {
+			return p, err
+		}
 	}
 	gcfg, err := gatewayConfig(cfg, p.certs)
 	if err != nil {

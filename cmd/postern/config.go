@@ -43,10 +43,12 @@ type Config struct {
 	Quarantine KeepConf `yaml:"quarantine"`
 	Journal    KeepConf `yaml:"journal"`
 
+	Web   WebConf  `yaml:"web"`
 	Admin string   `yaml:"admin"`
 	Log   LogConf  `yaml:"log"`
 	Grace Duration `yaml:"grace"`
 
+	webFlag    bool // --web was given
 	forceRules bool // rules whose tests fail are taken all the same
 
 	file string // where it was read from; "" for flags alone
@@ -159,6 +161,7 @@ func defaultConfig() *Config {
 		Breaker:    BreakerConf{Factor: 10, Least: 50, Window: Duration(10 * time.Minute), Classes: []string{"spam", "policy"}},
 		Quarantine: KeepConf{Keep: Duration(30 * 24 * time.Hour), MaxSize: 10 << 30},
 		Journal:    KeepConf{Keep: Duration(90 * 24 * time.Hour)},
+		Web:        defaultWeb(),
 		Admin:      "127.0.0.1:8026", Log: LogConf{Format: "text", Level: "info"}, Grace: Duration(time.Minute),
 	}
 }
@@ -192,7 +195,7 @@ func (c *Config) parse(file string, text []byte) error {
 		return fmt.Errorf("%s: a second document: everything has to stand in one", file)
 	}
 	dir := filepath.Dir(file)
-	paths := []*string{&c.Data, &c.Rules, &c.TLS.Certificate, &c.TLS.Key, &c.Upstream.TLSCA}
+	paths := []*string{&c.Data, &c.Rules, &c.TLS.Certificate, &c.TLS.Key, &c.Upstream.TLSCA, &c.Web.Certificate, &c.Web.Key, &c.Web.OIDC.SecretFile}
 	for i := range c.Routes {
 		paths = append(paths, &c.Routes[i].TLSCA)
 	}

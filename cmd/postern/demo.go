@@ -162,12 +162,14 @@ func (c *demoCmd) config(dir string, d *demo) (*Config, error) {
 	if err := os.WriteFile(filepath.Join(cfg.Rules, "demo.yaml"), []byte(demoRules), 0o600); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
+	for _, addr := range []*string{&cfg.Admin, &cfg.Web.Listen} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		*addr = l.Addr().String()
+		l.Close()
 	}
-	cfg.Admin = l.Addr().String()
-	l.Close()
 	candidates := []string{"unix:/run/clamav/clamd.ctl", "unix:/var/run/clamav/clamd.sock", "tcp:127.0.0.1:3310"}
 	if c.Clamd != "" {
 		candidates = []string{c.Clamd}

@@ -163,11 +163,14 @@ func (p *program) takeRules() error {
 // reload takes changed rule files and certificates; whatever fails leaves the old in force.
 func (p *program) reload() {
 	_ = p.takeRules() // told
-	if p.certs != nil {
-		if err := p.certs.reload(); err != nil {
+	for _, c := range []*certificates{p.certs, p.webCerts} {
+		if c == nil {
+			continue
+		}
+		if err := c.reload(); err != nil {
 			p.log.Error("reload: the old certificate stays in force", "error", err)
 		} else {
-			p.log.Info("certificate in force", "until", p.certs.expires())
+			p.log.Info("certificate in force", "until", c.expires())
 		}
 	}
 }

@@ -154,6 +154,7 @@ func (s *scene) internalServer(name string) {
 func (s *scene) start() {
 	cfg := defaultConfig()
 	cfg.Hostname, cfg.Domains, cfg.Admin, cfg.Grace = "mx.example.org", []string{"example.org"}, "", Duration(time.Second)
+	cfg.Web.Listen = ""
 	cfg.Upstream.TLS, cfg.Proxies = "none", []string{proxyAddr}
 	cfg.DNS.Servers, cfg.DNS.Timeout = []string{s.dns.Addr}, Duration(time.Second)
 	text := string(s.files["config"])

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"postern/gateway"
+	"postern/web"
 )
 
 // serveCmd runs the gateway until a signal.
@@ -22,6 +23,7 @@ type serveCmd struct {
 	settings
 	Listen []string `help:"Address to take mail on, such as :25 (repeatable)." placeholder:"ADDRESS" sep:"none"`
 	Force  bool     `name:"force-rules" help:"Take rules though the tests beside them fail, at start and at each reload; the log says so."`
+	Web    *string  `help:"Address of the pages; \"\" for none." placeholder:"ADDRESS"`
 	Admin  *string  `help:"Address of health and metrics; \"\" for none." placeholder:"ADDRESS"`
 }
 
@@ -42,6 +44,9 @@ func (c *serveCmd) Run(out output) error {
 	}
 	if c.Admin != nil {
 		cfg.Admin = *c.Admin
+	}
+	if c.Web != nil {
+		cfg.Web.Listen, cfg.webFlag = *c.Web, true
 	}
 	cfg.forceRules = c.Force
 	if err := cfg.validate(); err != nil {
@@ -121,6 +126,11 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 		return err
 	}
 	defer admin.close()
+	pages, err := p.startWeb(ctx, web.New(web.Config{Origin: p.cfg.Web.Origin, Log: p.log}))
+	if err != nil {
+		return err
+	}
+	defer pages.close()
 	wg.Go(func() { p.probe(ctx) })
 	wg.Go(func() { p.housekeeping(ctx) })
 	wg.Go(func() { p.watch(ctx) })

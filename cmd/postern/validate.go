@@ -26,6 +26,7 @@ func (c *Config) validate() error {
 	p.words()
 	p.breaker()
 	p.neighbours()
+	p.web()
 	return errors.Join(p.errs...)
 }
 
