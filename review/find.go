@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"postern/mail"
 	"postern/quarantine"
 )
 
@@ -34,7 +35,8 @@ type Find struct {
 	Cursor    string    `json:"cursor,omitempty"`
 }
 
-// A Row is one message in a list.
+// A Row is one message in a list. Of held mail it has every field of quarantine.Item, in the same
+// words: programs read both alike.
 type Row struct {
 	ID          string            `json:"id"`
 	Received    time.Time         `json:"received"`
@@ -42,7 +44,9 @@ type Row struct {
 	Result      string            `json:"result,omitempty"` // of the journal
 	FromName    string            `json:"from_name"`        // as the From field shows it
 	FromAddress string            `json:"from_address"`
-	Sender      string            `json:"sender"` // of the envelope; "" is the null sender
+	From        string            `json:"from"`     // the same as one text
+	Envelope    mail.Envelope     `json:"envelope"` // with the recipients in the actor's sight
+	Sender      string            `json:"sender"`   // of the envelope; "" is the null sender
 	Mismatch    bool              `json:"mismatch"`
 	Subject     string            `json:"subject"`
 	Copies      []quarantine.Copy `json:"copies"` // those in the actor's sight
@@ -54,6 +58,11 @@ type Row struct {
 	Attachments []string          `json:"attachments,omitempty"` // types as declared
 	Auth        Auth              `json:"auth"`
 	Expires     time.Time         `json:"expires,omitzero"`
+	SHA256      string            `json:"sha256,omitempty"` // of the bytes as received, hex
+	Policy      string            `json:"policy"`           // version of the rules
+	Changed     time.Time         `json:"changed,omitzero"`
+	By          string            `json:"by,omitempty"` // who released or deleted it
+	Note        string            `json:"note,omitempty"`
 	Seen        *Mark             `json:"seen,omitempty"`
 	Assigned    string            `json:"assigned,omitempty"` // who has it
 	Asked       *Request          `json:"asked,omitempty"`
