@@ -17,12 +17,18 @@ type Overview struct {
 	Released int         `json:"released"` // of what was held in the span
 	Spam     int         `json:"spam"`     // of it, what people said is spam
 	Health   []Neighbour `json:"health"`
+	Counting bool        `json:"counting,omitempty"` // after a crash or an upgrade: what is told is not all yet
 }
 
 // A Slot is what became of the messages of an hour or a day.
+// A message of which copies fared differently counts for each of these.
 type Slot struct {
-	At                                 time.Time
-	Delivered, Held, Refused, Deferred int
+	At        time.Time `json:"at"` // when it begins
+	Delivered int       `json:"delivered"`
+	Held      int       `json:"held"`
+	Refused   int       `json:"refused"`
+	Deferred  int       `json:"deferred"`
+	Discarded int       `json:"discarded"`
 }
 
 // RuleUse is how a rule fares. Released of Held is the meter of its false positives.
@@ -30,9 +36,12 @@ type RuleUse struct {
 	Rule     string `json:"rule"`
 	Class    string `json:"class,omitempty"`
 	Place    string `json:"place,omitempty"`
-	Hits     int    `json:"hits"`
-	Held     int    `json:"held"`
-	Released int    `json:"released"`
+	Do       string `json:"do,omitempty"`
+	Hits     int    `json:"hits"`     // messages that it decided, or to which it gave score or effects
+	Held     int    `json:"held"`     // messages held by it
+	Released int    `json:"released"` // of those
+	Spam     int    `json:"spam"`     // of those: what people called spam
+	Would    int    `json:"would"`    // of a shadow rule: messages that it would have changed
 	Shadow   bool   `json:"shadow,omitempty"`
 	Never    bool   `json:"never,omitempty"` // it has not decided anything in the span
 }
