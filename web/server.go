@@ -2,8 +2,10 @@ package web
 
 import (
 	"context"
+	"html/template"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"postern/people"
 )
@@ -17,13 +19,25 @@ type Config struct {
 
 // A Server answers for pages and API. It is an http.Handler.
 type Server struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg    Config
+	mux    *http.ServeMux
+	pages  map[string]*template.Template
+	hashes map[string]string // of the embedded files
+	now    func() time.Time
 }
 
-// New makes a server. Nothing in it needs closing.
+// New makes a server. Nothing in it needs closing. It panics when an embedded template cannot be
+// read, which tests would have found.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, mux: http.NewServeMux()}
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), now: time.Now}
+	var err error
+	if s.hashes, err = hashAssets(); err == nil {
+		s.pages, err = s.parsePages()
+	}
+	if err != nil {
+		panic("web: " + err.Error())
+	}
+	s.pageRoutes()
 	return s
 }
 

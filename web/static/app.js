@@ -1,0 +1,2 @@
+// Keys, times and choices of the pages. Without it every page works by links and forms.
+"use strict";
