@@ -24,6 +24,7 @@ var (
 type Find struct {
 	Query     string    `json:"query,omitempty"` // plain words, or an expression in the language of the rules over the stored columns
 	View      string    `json:"view,omitempty"`  // "" (what waits), mine, unseen, asked, expiring, released, deleted, all
+	State     string    `json:"state,omitempty"` // of held mail, in the words of package quarantine; narrows the view "all"
 	Class     string    `json:"class,omitempty"`
 	Rule      string    `json:"rule,omitempty"`
 	Recipient string    `json:"recipient,omitempty"`

@@ -1,13 +1,10 @@
 package web
 
 import (
-	"context"
 	"html/template"
 	"log/slog"
 	"net/http"
 	"time"
-
-	"postern/people"
 )
 
 // Config is what a Server needs.
@@ -38,21 +35,11 @@ func New(cfg Config) *Server {
 		panic("web: " + err.Error())
 	}
 	s.pageRoutes()
+	s.api()
 	return s
 }
 
 // ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
-
-type contextKey struct{}
-
-// withActor gives a request somebody who makes it.
-func withActor(r *http.Request, who *people.Actor) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), contextKey{}, who))
-}
-
-// actor is who makes a request; nil when nobody is signed in.
-func actor(r *http.Request) *people.Actor {
-	who, _ := r.Context().Value(contextKey{}).(*people.Actor)
-	return who
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mux.ServeHTTP(w, withRequestID(r))
 }

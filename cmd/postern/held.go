@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,7 @@ func oneOf(flag, value, list string) error {
 
 type heldListCmd struct {
 	storeFlags
+	remoteFlags
 	State     string   `help:"${states} (default: what waits for somebody)." placeholder:"STATE"`
 	Class     string   `help:"${classes}." placeholder:"CLASS"`
 	Rule      string   `help:"The rule that held it." placeholder:"NAME"`
@@ -72,6 +74,17 @@ func (c *heldListCmd) Run(out output) error {
 	if err := errors.Join(oneOf("--state", c.State, heldStates), oneOf("--class", c.Class, heldClasses)); err != nil {
 		return err
 	}
+	r, err := c.remote()
+	if err != nil {
+		return err
+	}
+	if r != nil {
+		items, next, err := c.ask(r)
+		if err != nil {
+			return err
+		}
+		return c.print(out, items, next)
+	}
 	ctx := context.Background()
 	a, err := c.open(ctx)
 	if err != nil {
@@ -87,6 +100,11 @@ func (c *heldListCmd) Run(out output) error {
 	if err != nil {
 		return err
 	}
+	return c.print(out, items, next)
+}
+
+// print shows a page.
+func (c *heldListCmd) print(out output, items []*quarantine.Item, next string) error {
 	if c.JSON {
 		return printJSON(out.out, items, func(it *quarantine.Item) *quarantine.Item { return it })
 	}
@@ -130,6 +148,7 @@ func copiesOf(it *quarantine.Item) string {
 type heldShowCmd struct {
 	ID string `arg:"" help:"As held list shows it."`
 	storeFlags
+	remoteFlags
 	JSON bool `name:"json" help:"As JSON."`
 }
 
@@ -140,21 +159,35 @@ func (heldShowCmd) Help() string {
 
 // Run shows one.
 func (c *heldShowCmd) Run(out output) error {
-	ctx := context.Background()
-	a, err := c.open(ctx)
+	it, err := c.item()
 	if err != nil {
 		return err
-	}
-	defer a.close()
-	it, err := a.quarantine.Get(ctx, c.ID)
-	if err != nil {
-		return notFound(c.ID, err)
 	}
 	if c.JSON {
 		return printObject(out.out, it)
 	}
 	printItem(out.out, it)
 	return nil
+}
+
+// item finds it, here or by the API.
+func (c *heldShowCmd) item() (*quarantine.Item, error) {
+	r, err := c.remote()
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
+		it := new(quarantine.Item)
+		return it, r.call("GET", "/held/"+url.PathEscape(c.ID), nil, nil, it)
+	}
+	ctx := context.Background()
+	a, err := c.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	it, err := a.quarantine.Get(ctx, c.ID)
+	return it, notFound(c.ID, err)
 }
 
 // printItem tells about a held message: what came, why it is here, what became of it.
@@ -191,6 +224,7 @@ func notFound(id string, err error) error {
 type heldRawCmd struct {
 	ID string `arg:"" help:"As held list shows it."`
 	storeFlags
+	remoteFlags
 }
 
 // Help is shown by --help.
@@ -200,6 +234,12 @@ func (heldRawCmd) Help() string {
 
 // Run prints it.
 func (c *heldRawCmd) Run(out output) error {
+	if r, err := c.remote(); err != nil || r != nil {
+		if err != nil {
+			return err
+		}
+		return r.call("GET", "/held/"+url.PathEscape(c.ID)+"/raw", nil, nil, out.out)
+	}
 	ctx := context.Background()
 	a, err := c.open(ctx)
 	if err != nil {
