@@ -39,5 +39,8 @@ bench: ## benchmarks of the parts, then the whole gateway beside a bare pass-thr
 rules: ## write docs/rules.md from the vocabulary
 	$(GO) test ./cmd/postern -run TestRulesPage -update
 
-.PHONY: help demo test lint fuzz crash bench rules
+api: ## write docs/openapi.json and the calls in docs/api.md from the code
+	$(GO) test ./web -run TestAPIDescription -update
+
+.PHONY: help demo test lint fuzz crash bench rules api
 .DEFAULT_GOAL := help
