@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that the tests of real parts need, when their programs are
-# missing: ClamAV's scanner, Postfix, swaks with TLS, strace. Nothing else on the machine is
+# missing: ClamAV's scanner, Postfix, swaks with TLS, strace, the browser
+# Chromium, 7z. Nothing else on the machine is
 # changed: daemons that come along are neither configured nor used; the tests start private
 # instances.
 set -eu
@@ -12,6 +13,8 @@ add clamd clamav-daemon
 add postfix postfix
 add swaks swaks
 add strace strace
+add chromium chromium
+add 7z p7zip-full
 perl -MNet::SSLeay -e 1 >/dev/null 2>&1 || want="$want libnet-ssleay-perl" # swaks needs it for STARTTLS
 [ -n "$want" ] || exit 0
 command="apt-get update && apt-get install --no-install-recommends$want"
