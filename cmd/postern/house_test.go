@@ -27,13 +27,14 @@ var update = flag.Bool("update", false, "write golden files")
 var rooms = map[string][]string{
 	"postern/mail":            {},
 	"postern/store":           {},
+	"postern/search":          {},
 	"postern/filters":         {"postern/mail"},
 	"postern/filters/dnsfake": {"postern/filters"},
-	"postern/rules":           {"postern/mail"},
-	"postern/quarantine":      {"postern/mail", "postern/store"},
+	"postern/rules":           {"postern/mail", "postern/search"},
+	"postern/quarantine":      {"postern/mail", "postern/store", "postern/search"},
 	"postern/breaker":         {},
 	"postern/policies":        {"postern/store"},
-	"postern/journal":         {"postern/mail", "postern/store"},
+	"postern/journal":         {"postern/mail", "postern/store", "postern/search"},
 	"postern/lists":           {"postern/mail", "postern/store"},
 	"postern/gateway":         {"postern/mail", "postern/filters", "postern/rules", "postern/quarantine", "postern/journal"},
 	"postern/testkit":         {},
@@ -41,10 +42,10 @@ var rooms = map[string][]string{
 	"postern/people":          {"postern/mail", "postern/store"},
 	"postern/preview":         {"postern/mail", "postern/filters"},
 	"postern/review": {"postern/mail", "postern/rules", "postern/quarantine", "postern/journal", "postern/lists", "postern/policies",
-		"postern/store", "postern/people", "postern/audit"},
+		"postern/store", "postern/people", "postern/audit", "postern/search"},
 	"postern/digest": {"postern/mail", "postern/store", "postern/quarantine", "postern/people", "postern/review", "postern/audit"},
 	"postern/web": {"postern/mail", "postern/rules", "postern/quarantine", "postern/journal", "postern/lists", "postern/people", "postern/audit",
-		"postern/review", "postern/preview", "postern/digest"},
+		"postern/review", "postern/preview", "postern/digest", "postern/search"},
 }
 
 // fences says where a third party may be imported.
