@@ -6,7 +6,9 @@ package people
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"postern/mail"
 )
@@ -50,12 +52,25 @@ const (
 // All is the number of permissions.
 const All = int(ManagePeople) + 1
 
-// String is the name of a permission, as scopes of tokens have it.
-func (p Permission) String() string {
-	names := [...]string{"see", "read", "download", "release", "release-dangerous", "delete", "spam", "ask", "approve", "allow",
+// permissionNames are their names, as scopes of tokens have them.
+func permissionNames() []string {
+	return []string{"see", "read", "download", "release", "release-dangerous", "delete", "spam", "ask", "approve", "allow",
 		"journal", "overview", "rules", "draft", "apply", "audit", "people"}
-	return names[p]
 }
+
+// String is the name of a permission, as scopes of tokens have it.
+func (p Permission) String() string { return permissionNames()[p] }
+
+// ParsePermission reads the name of a permission.
+func ParsePermission(name string) (Permission, error) {
+	if i := slices.Index(permissionNames(), name); i >= 0 {
+		return Permission(i), nil
+	}
+	return 0, &InvalidError{"there is no permission " + strconv.Quote(name) + ": one of " + strings.Join(permissionNames(), ", ")}
+}
+
+// Roles are all of them.
+func Roles() []Role { return []Role{Admin, Operator, Auditor, User} }
 
 // may is what each role gives.
 func may(r Role) []Permission {
@@ -101,6 +116,10 @@ type Person struct {
 	Role      Role           `json:"role"`
 	Addresses []mail.Address `json:"addresses"`         // own ones and aliases: a user's sight
 	Domains   []string       `json:"domains,omitempty"` // what admin, operator and auditor see; none: all
+	Password  bool           `json:"password"`          // has one
+	TOTP      bool           `json:"totp"`              // has a second factor
+	Made      time.Time      `json:"made,omitzero"`
+	Seen      time.Time      `json:"seen,omitzero"` // last sign-in
 }
 
 // Ways by which somebody acts, for the log of acts.
@@ -114,14 +133,19 @@ const (
 // An Actor is a person acting.
 type Actor struct {
 	Person
-	By     string       // page token command mail
-	From   netip.Addr   // where the request came from; zero: this machine
-	Scopes []Permission // of a token: narrows the role; nil: all of it
-	Rights Rights       // of a user
+	By         string       // page token command mail
+	From       netip.Addr   // where the request came from; zero: this machine
+	Scopes     []Permission // of a token: narrows the role; nil: all of it
+	Rights     Rights       // of a user
+	Subaddress bool         // mail to user+anything@ is mail to user@
 }
 
 // May tells whether the actor has a permission at all; what it is for is up to Sees and Right.
+// Who is administrator of some domains has no say in what holds for all of them.
 func (a *Actor) May(p Permission) bool {
+	if len(a.Domains) > 0 && (p == ManagePeople || p == ApplyRules) {
+		return false
+	}
 	return slices.Contains(may(a.Role), p) && (a.Scopes == nil || slices.Contains(a.Scopes, p))
 }
 
@@ -133,11 +157,16 @@ func (a *Actor) Sees(to mail.Address) bool {
 	}
 	address := strings.ToLower(to.String())
 	domain := address[strings.LastIndexByte(address, '@')+1:]
-	return slices.Contains(only, address) || slices.Contains(only, "@"+domain)
+	if slices.Contains(only, address) || slices.Contains(only, "@"+domain) {
+		return true
+	}
+	main, _, tagged := strings.Cut(strings.ToLower(to.Local), "+")
+	return a.Subaddress && a.Role == User && tagged && main != "" && slices.Contains(only, strings.ToLower(mail.Address{Local: main, Domain: domain}.String()))
 }
 
 // Sight is which recipients' mail the actor sees: addresses in lower case, and domains as
-// "@example.org". all: everybody's. Nothing and not all: no mail at all.
+// "@example.org". all: everybody's. Nothing and not all: no mail at all. With Subaddress each
+// address stands also for those with "+" and anything before its "@".
 func (a *Actor) Sight() (only []string, all bool) {
 	switch a.Role {
 	case User:

@@ -39,7 +39,7 @@ var rooms = map[string][]string{
 	"postern/gateway":         {"postern/mail", "postern/filters", "postern/rules", "postern/quarantine", "postern/journal"},
 	"postern/testkit":         {},
 	"postern/audit":           {"postern/store"},
-	"postern/people":          {"postern/mail", "postern/store"},
+	"postern/people":          {"postern/mail", "postern/store", "postern/audit"},
 	"postern/preview":         {"postern/mail", "postern/filters"},
 	"postern/review": {"postern/mail", "postern/rules", "postern/quarantine", "postern/journal", "postern/lists", "postern/policies",
 		"postern/store", "postern/people", "postern/audit", "postern/search"},

@@ -1,0 +1,135 @@
+package people
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"postern/audit"
+	"postern/mail"
+	"postern/store"
+)
+
+// Errors that callers tell apart.
+var (
+	ErrNotFound  = errors.New("there is no such person")
+	ErrForbidden = errors.New("not allowed")
+	ErrTaken     = errors.New("the login is taken")
+	ErrLastAdmin = errors.New("somebody has to be administrator of everything: make another one first")
+	ErrSignIn    = errors.New("login or password is wrong") // and whatever else is wrong: nobody learns which
+	ErrNobody    = errors.New("nobody is signed in")
+	ErrBusy      = errors.New("too many sign-ins at once: try again in a moment")
+)
+
+// An InvalidError says what is wrong with something that a person typed.
+type InvalidError struct{ Why string }
+
+func (e *InvalidError) Error() string { return e.Why }
+
+// Audit is the log of acts; audit.Log is one.
+type Audit interface {
+	Note(ctx context.Context, l audit.Line) error
+}
+
+// A Mailer sends a mail to somebody inside. Send returns an error when the internal server does
+// not take the recipient.
+type Mailer interface {
+	Send(ctx context.Context, to mail.Address, subject, text string) error
+}
+
+// Options of Open. Only DB has to be given.
+type Options struct {
+	DB         *store.DB        // stays the caller's to close
+	Clock      func() time.Time // nil: time.Now
+	Log        *slog.Logger     // nil: none
+	Audit      Audit            // nil: acts are not noted
+	Origin     string           // as browsers see the pages, for links in mails and at the set-up
+	Rights     Rights           // of users; nil: DefaultRights
+	Subaddress bool             // user+anything@ is mail to user@
+	AdminTOTP  bool             // administrators need a second factor
+	MailSignIn bool             // users sign in by a link that is mailed to them
+	Internal   func(mail.Address) bool
+	Mailer     Mailer  // for the links; nil: none are sent
+	Hashing    Hashing // the zero value: DefaultHashing
+}
+
+// A Store knows the people. All methods may be called from any goroutine.
+type Store struct {
+	o         Options
+	passwords *passwords
+	clients   *limiter // guesses by where they come from
+	accounts  *limiter // and by whom they are about
+	asks      *limiter // for links
+}
+
+//go:embed schema
+var schema embed.FS
+
+// Open brings the tables up to date. There is nothing to close.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Rights == nil {
+		o.Rights = DefaultRights()
+	}
+	if o.Hashing == (Hashing{}) {
+		o.Hashing = DefaultHashing()
+	}
+	steps, err := fs.Sub(schema, "schema")
+	if err != nil {
+		return nil, err
+	}
+	if err := o.DB.Migrate(ctx, "people", steps); err != nil {
+		return nil, err
+	}
+	return &Store{o: o, passwords: newPasswords(o.Hashing), clients: newLimiter(5, time.Minute),
+		accounts: newLimiter(7, 20*time.Second), asks: newLimiter(3, 20*time.Minute)}, nil
+}
+
+// now is the time as it is kept.
+func (s *Store) now() time.Time { return s.o.Clock().UTC().Truncate(time.Microsecond) }
+
+// note writes one line into the log of acts. before and after are shown as JSON.
+func (s *Store) note(ctx context.Context, who *Actor, act, object string, before, after any, err error) error {
+	if s.o.Audit == nil {
+		return err
+	}
+	l := audit.Line{At: s.now(), Act: act, Object: object, Result: "done", Before: asJSON(before), After: asJSON(after)}
+	if who != nil {
+		l.Who, l.By = who.Login, who.By
+		if who.From.IsValid() {
+			l.From = who.From.String()
+		}
+	}
+	var invalid *InvalidError
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrForbidden), errors.Is(err, ErrSignIn), errors.Is(err, ErrLastAdmin), errors.Is(err, ErrTaken), errors.Is(err, ErrNotFound), errors.As(err, &invalid):
+		l.Result, l.Note = "refused", err.Error()
+	default:
+		l.Result = "failed"
+	}
+	if failed := s.o.Audit.Note(context.WithoutCancel(ctx), l); failed != nil {
+		return errors.Join(err, failed)
+	}
+	return err
+}
+
+func asJSON(v any) json.RawMessage {
+	if v == nil {
+		return nil
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	return b
+}

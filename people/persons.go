@@ -1,0 +1,356 @@
+package people
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"postern/mail"
+	"postern/store"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// A record is a person with what others must not see.
+type record struct {
+	Person
+	password string
+	totp     string
+	step     int64 // of the last code that was taken
+}
+
+const selectPeople = `SELECT id, login, name, role, domains, password, totp, totp_step, made, seen,
+	(SELECT json_group_array(address) FROM (SELECT address FROM people_addresses WHERE person = people.id ORDER BY n)) FROM people`
+
+// A scanner is a row.
+type scanner interface{ Scan(dest ...any) error }
+
+func readRecord(row scanner) (*record, error) {
+	r := &record{}
+	var domains, addresses string
+	var made, seen int64
+	err := row.Scan(&r.ID, &r.Login, &r.Name, &r.Role, &domains, &r.password, &r.totp, &r.step, &made, &seen, &addresses)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("people: %w", err)
+	}
+	if err := errors.Join(json.Unmarshal([]byte(domains), &r.Domains), json.Unmarshal([]byte(addresses), &r.Addresses)); err != nil {
+		return nil, fmt.Errorf("people: %s: %w", r.ID, err) // fewer domains would mean a wider sight: nobody comes in with half a row
+	}
+	r.Password, r.TOTP = r.password != "", r.totp != ""
+	r.Made, r.Seen = time.UnixMicro(made).UTC(), microTime(seen)
+	return r, nil
+}
+
+func microTime(t int64) time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(t).UTC()
+}
+
+// find reads the person for whom a condition holds; ErrNotFound when there is none.
+func (s *Store) find(ctx context.Context, where string, args ...any) (*record, error) {
+	return readRecord(s.o.DB.Reader().QueryRowContext(ctx, selectPeople+" WHERE "+where, args...))
+}
+
+// List gives all people in the order of their logins.
+func (s *Store) List(ctx context.Context, who *Actor) ([]*Person, error) {
+	if !who.May(ManagePeople) {
+		return nil, ErrForbidden
+	}
+	rows, err := s.o.DB.Reader().QueryContext(ctx, selectPeople+" ORDER BY login")
+	if err != nil {
+		return nil, fmt.Errorf("people: %w", err)
+	}
+	defer rows.Close()
+	var all []*Person
+	for rows.Next() {
+		r, err := readRecord(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, &r.Person)
+	}
+	return all, rows.Err()
+}
+
+// Get gives one person by id or login. Everybody may look at themselves.
+func (s *Store) Get(ctx context.Context, who *Actor, id string) (*Person, error) {
+	if !who.May(ManagePeople) && id != who.ID && id != who.Login {
+		return nil, ErrForbidden
+	}
+	r, err := s.find(ctx, "id = ? OR login = ?", id, strings.ToLower(id))
+	if err != nil {
+		return nil, err
+	}
+	return &r.Person, nil
+}
+
+// Add makes a person. Without a password they sign in by a link or by OpenID Connect.
+func (s *Store) Add(ctx context.Context, who *Actor, p Person, password string) (*Person, error) {
+	made, err := s.add(ctx, who, p, password)
+	return made, s.note(ctx, who, "person-add", p.Login, nil, public(made), err)
+}
+
+func (s *Store) add(ctx context.Context, who *Actor, p Person, password string) (*Person, error) {
+	if !who.May(ManagePeople) {
+		return nil, ErrForbidden
+	}
+	if err := p.tidy(); err != nil {
+		return nil, err
+	}
+	hash, err := s.newPassword(ctx, password)
+	if err != nil {
+		return nil, err
+	}
+	err = s.o.DB.Write(ctx, func(tx *store.Tx) error { return s.insert(tx, &p, hash, "") })
+	if err != nil {
+		return nil, err
+	}
+	return &p, nil
+}
+
+// newPassword is the hash of a new one; "" for none.
+func (s *Store) newPassword(ctx context.Context, password string) (string, error) {
+	if password == "" {
+		return "", nil
+	}
+	if err := checkPassword(password); err != nil {
+		return "", err
+	}
+	return s.passwords.hash(ctx, password)
+}
+
+// insert writes a new person and sets its id.
+func (s *Store) insert(tx *store.Tx, p *Person, hash, subject string) error {
+	p.ID, p.Made, p.Password = strings.ToLower(ulid.Make().String()), s.now(), hash != ""
+	if err := free(tx, p); err != nil {
+		return err
+	}
+	if _, err := tx.Exec("INSERT INTO people VALUES (?, ?, ?, ?, ?, ?, '', 0, ?, ?, 0)",
+		p.ID, p.Login, p.Name, p.Role, domainsJSON(p), hash, subject, p.Made.UnixMicro()); err != nil {
+		return err
+	}
+	return writeAddresses(tx, p)
+}
+
+// free tells whether nobody else has the login.
+func free(tx *store.Tx, p *Person) error {
+	var n int
+	if err := tx.Get("SELECT count(*) FROM people WHERE login = ? AND id != ?", []any{p.Login, p.ID}, &n); err != nil {
+		return err
+	}
+	if n > 0 {
+		return ErrTaken
+	}
+	return nil
+}
+
+func writeAddresses(tx *store.Tx, p *Person) error {
+	if _, err := tx.Exec("DELETE FROM people_addresses WHERE person = ?", p.ID); err != nil {
+		return err
+	}
+	for i, a := range p.Addresses {
+		if _, err := tx.Exec("INSERT INTO people_addresses VALUES (?, ?, ?)", p.ID, i, a.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func domainsJSON(p *Person) string {
+	if len(p.Domains) == 0 {
+		return "[]"
+	}
+	return string(asJSON(p.Domains))
+}
+
+// Change gives a person (by ID) another login, name, role, addresses and domains. Another role or
+// other domains end the person's sessions.
+func (s *Store) Change(ctx context.Context, who *Actor, p Person) (*Person, error) {
+	before, err := s.change(ctx, who, &p)
+	if err != nil {
+		return nil, s.note(ctx, who, "person-change", p.ID, nil, nil, err)
+	}
+	return &p, s.note(ctx, who, "person-change", before.Login, public(before), public(&p), nil)
+}
+
+func (s *Store) change(ctx context.Context, who *Actor, p *Person) (before *Person, err error) {
+	if !who.May(ManagePeople) {
+		return nil, ErrForbidden
+	}
+	if err := p.tidy(); err != nil {
+		return nil, err
+	}
+	err = s.o.DB.Write(ctx, func(tx *store.Tx) error {
+		old, err := get(tx, p.ID)
+		if err != nil {
+			return err
+		}
+		before = &old.Person
+		p.Password, p.TOTP, p.Made, p.Seen = old.Password, old.TOTP, old.Made, old.Seen
+		if err := free(tx, p); err != nil {
+			return err
+		}
+		if _, err := tx.Exec("UPDATE people SET login = ?, name = ?, role = ?, domains = ? WHERE id = ?", p.Login, p.Name, p.Role, domainsJSON(p), p.ID); err != nil {
+			return err
+		}
+		if err := writeAddresses(tx, p); err != nil {
+			return err
+		}
+		if p.Role != old.Role || domainsJSON(p) != domainsJSON(&old.Person) {
+			if err := endSessions(tx, p.ID); err != nil {
+				return err
+			}
+		}
+		return adminLeft(tx, &old.Person)
+	})
+	return before, err
+}
+
+// get reads a person inside a transaction.
+func get(tx *store.Tx, id string) (*record, error) {
+	rows, err := tx.Query(selectPeople+" WHERE id = ?", id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return nil, errors.Join(rows.Err(), ErrNotFound)
+	}
+	return readRecord(rows)
+}
+
+// adminLeft refuses a change of old that leaves nobody who may change it back.
+func adminLeft(tx *store.Tx, old *Person) error {
+	if old.Role != Admin || len(old.Domains) > 0 {
+		return nil
+	}
+	var n int
+	if err := tx.Get("SELECT count(*) FROM people WHERE role = 'admin' AND domains = '[]'", nil, &n); err != nil {
+		return err
+	}
+	if n == 0 {
+		return ErrLastAdmin
+	}
+	return nil
+}
+
+// Remove removes a person with all sessions and tokens.
+func (s *Store) Remove(ctx context.Context, who *Actor, id string) error {
+	var old *record
+	err := ErrForbidden
+	if who.May(ManagePeople) {
+		err = s.o.DB.Write(ctx, func(tx *store.Tx) (err error) {
+			if old, err = get(tx, id); err != nil {
+				return err
+			}
+			if _, err := tx.Exec("DELETE FROM people WHERE id = ?", id); err != nil { // the rest goes along
+				return err
+			}
+			return adminLeft(tx, &old.Person)
+		})
+	}
+	if old == nil {
+		return s.note(ctx, who, "person-remove", id, nil, nil, err)
+	}
+	return s.note(ctx, who, "person-remove", old.Login, public(&old.Person), nil, err)
+}
+
+// public is what the log of acts keeps of a person; nil of none.
+func public(p *Person) any {
+	if p == nil {
+		return nil
+	}
+	return map[string]any{"login": p.Login, "name": p.Name, "role": p.Role, "addresses": p.Addresses, "domains": p.Domains}
+}
+
+// tidy gives the fields their one form, and says what is wrong.
+func (p *Person) tidy() error {
+	p.Login = strings.ToLower(strings.TrimSpace(p.Login))
+	p.Name = strings.TrimSpace(p.Name)
+	if p.Name == "" {
+		p.Name = p.Login
+	}
+	if err := checkLogin(p.Login); err != nil {
+		return err
+	}
+	if len(p.Name) > 200 || strings.ContainsFunc(p.Name, unprintable) || store.Clean(p.Name, 200) != p.Name {
+		return &InvalidError{"a name is one line of at most 200 bytes"}
+	}
+	if may(p.Role) == nil {
+		return &InvalidError{fmt.Sprintf("there is no role %q: admin, operator, auditor or user", p.Role)}
+	}
+	if own, err := mail.ParseAddress(p.Login, true); err == nil && len(p.Addresses) == 0 {
+		p.Addresses = []mail.Address{own}
+	}
+	if err := p.tidyAddresses(); err != nil {
+		return err
+	}
+	if p.Role == User && len(p.Domains) > 0 {
+		return &InvalidError{"users see mail to their addresses, not to whole domains"}
+	}
+	return p.tidyDomains()
+}
+
+const maxAddresses = 200 // and domains, of one person
+
+func (p *Person) tidyAddresses() error {
+	if len(p.Addresses) > maxAddresses {
+		return &InvalidError{fmt.Sprintf("a person has at most %d addresses", maxAddresses)}
+	}
+	seen, own := map[string]bool{}, []mail.Address{}
+	for _, a := range p.Addresses {
+		text := strings.ToLower(a.String())
+		a, err := mail.ParseAddress(text, true)
+		if err != nil || strings.ContainsAny(text, "*?[]") {
+			return &InvalidError{fmt.Sprintf("%q is no address of a person", text)}
+		}
+		if !seen[text] {
+			seen[text] = true
+			own = append(own, a)
+		}
+	}
+	p.Addresses = own
+	return nil
+}
+
+func (p *Person) tidyDomains() error {
+	if len(p.Domains) > maxAddresses {
+		return &InvalidError{fmt.Sprintf("a person has at most %d domains", maxAddresses)}
+	}
+	seen, own := map[string]bool{}, []string{}
+	for _, d := range p.Domains {
+		domain, err := mail.ParseDomain(strings.TrimPrefix(strings.TrimSpace(d), "@"))
+		if err != nil {
+			return &InvalidError{fmt.Sprintf("%q is no domain", d)}
+		}
+		if !seen[domain] {
+			seen[domain] = true
+			own = append(own, domain)
+		}
+	}
+	p.Domains = own
+	return nil
+}
+
+// checkLogin says why a login is none: it is an address, or a short word.
+func checkLogin(login string) error {
+	if strings.Contains(login, "@") {
+		if _, err := mail.ParseAddress(login, true); err == nil {
+			return nil
+		}
+	} else if login != "" && len(login) <= 64 && strings.Trim(login, "abcdefghijklmnopqrstuvwxyz0123456789._-") == "" {
+		return nil
+	}
+	return &InvalidError{"a login is an address, or letters a to z, digits, dot, dash and underscore, 64 at most"}
+}
+
+func unprintable(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' }
