@@ -353,4 +353,6 @@ func checkLogin(login string) error {
 	return &InvalidError{"a login is an address, or letters a to z, digits, dot, dash and underscore, 64 at most"}
 }
 
-func unprintable(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' }
+func unprintable(r rune) bool {
+	return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029'
+}

@@ -14,6 +14,9 @@ type contextKey int
 const (
 	actorKey contextKey = iota
 	requestKey
+	clientKey
+	sessionKey
+	formKey
 )
 
 // withActor gives a request somebody who makes it.

@@ -4,14 +4,17 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 )
 
 // Config is what a Server needs.
 type Config struct {
-	Desk   Desk
-	Origin string // as browsers see it: https://quarantine.example.org, without a path
-	Log    *slog.Logger
+	Desk    Desk
+	People  People         // nil: nobody can sign in
+	Origin  string         // as browsers see it: https://quarantine.example.org, without a path
+	Proxies []netip.Prefix // whose X-Forwarded-For is believed
+	Log     *slog.Logger
 }
 
 // A Server answers for pages and API. It is an http.Handler.
@@ -21,14 +24,18 @@ type Server struct {
 	pages  map[string]*template.Template
 	hashes map[string]string // of the embedded files
 	now    func() time.Time
+	cross  http.CrossOriginProtection
 }
 
 // New makes a server. Nothing in it needs closing. It panics when an embedded template cannot be
 // read, which tests would have found.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, mux: http.NewServeMux(), now: time.Now}
-	var err error
-	if s.hashes, err = hashAssets(); err == nil {
+	err := s.trust(cfg.Origin)
+	if err == nil {
+		s.hashes, err = hashAssets()
+	}
+	if err == nil {
 		s.pages, err = s.parsePages()
 	}
 	if err != nil {
@@ -37,9 +44,4 @@ func New(cfg Config) *Server {
 	s.pageRoutes()
 	s.api()
 	return s
-}
-
-// ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mux.ServeHTTP(w, withRequestID(r))
 }

@@ -126,7 +126,7 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 		return err
 	}
 	defer admin.close()
-	pages, err := p.startWeb(ctx, web.New(web.Config{Origin: p.cfg.Web.Origin, Log: p.log}))
+	pages, err := p.startWeb(ctx, web.New(p.webConfig()))
 	if err != nil {
 		return err
 	}

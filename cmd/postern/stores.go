@@ -13,6 +13,7 @@ import (
 
 	"postern/journal"
 	"postern/lists"
+	"postern/people"
 	"postern/policies"
 	"postern/quarantine"
 	"postern/store"
@@ -25,6 +26,7 @@ type stores struct {
 	journal    *journal.Store
 	policies   *policies.Store
 	lists      *lists.Store
+	people     *people.Store
 }
 
 // openStores opens database, quarantine and journal; exclusive is for the one daemon of a data
@@ -48,6 +50,9 @@ func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bo
 		return nil, errors.Join(fmt.Errorf("rules: %w", err), s.close())
 	}
 	if s.lists, err = lists.Open(ctx, lists.Options{DB: s.db, Log: log}); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if s.people, err = openPeople(ctx, cfg, s.db, log); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil

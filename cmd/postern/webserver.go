@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"time"
 
+	"postern/web"
+
 	"golang.org/x/net/netutil"
 )
 
@@ -66,4 +68,10 @@ func (w *webServer) close() {
 		_ = w.server.Close()
 	}
 	<-w.done
+}
+
+// webConfig is what the pages and the API stand on.
+func (p *program) webConfig() web.Config {
+	proxies, _ := prefixes(p.cfg.Web.Proxies) // validated
+	return web.Config{People: p.people, Origin: p.cfg.Web.Origin, Proxies: proxies, Log: p.log}
 }

@@ -1,0 +1,115 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/people"
+)
+
+// W-05: the cookie is one that no other host and no script gets at.
+func TestW05Cookie(t *testing.T) {
+	for origin, name := range map[string]string{httpsOrigin: "__Host-postern", "http://127.0.0.1:8025": "postern"} {
+		x := newSite(t, origin, nil)
+		x.add("ann", people.Operator)
+		w := x.browser().post("/sign-in", "login", "ann", "password", testPassword)
+		cookies := w.Result().Cookies()
+		if len(cookies) != 1 {
+			t.Fatalf("%v", cookies)
+		}
+		c := cookies[0]
+		if c.Name != name || !c.HttpOnly || c.Secure != strings.HasPrefix(origin, "https") || c.SameSite != http.SameSiteStrictMode || c.Path != "/" || c.Domain != "" || c.MaxAge != 0 || len(c.Value) != 43 {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// W-05: each sign-in has a session of its own, and what ended is worth nothing.
+func TestW05Sessions(t *testing.T) {
+	x := newSite(t, httpsOrigin, nil)
+	ann := x.add("ann", people.Operator)
+	open := func(cookie string) bool {
+		b := x.browser()
+		b.cookies["s"] = &http.Cookie{Name: x.cookieName(sessionCookie), Value: cookie}
+		return b.get("/api/v1/me").Code == 200
+	}
+	b := x.browser()
+	b.cookies["s"] = &http.Cookie{Name: x.cookieName(sessionCookie), Value: strings.Repeat("A", 43)} // fixation
+	delete(b.signIn("ann").cookies, "s")
+	first := b.session()
+	if first == strings.Repeat("A", 43) || !open(first) || open(strings.Repeat("A", 43)) {
+		t.Error("a session that somebody else chose")
+	}
+	b.signIn("ann")
+	second := b.session()
+	if second == first || open(first) || !open(second) {
+		t.Error("a sign-in kept the session before")
+	}
+	if w := b.post("/sign-out"); w.Code != 303 || open(second) || b.session() != "" {
+		t.Errorf("after the sign-out: %d", w.Code)
+	}
+	boss := &people.Actor{Person: people.Person{Login: "boss", Role: people.Admin}, By: people.ByCommand}
+	ends := map[string]func() error{
+		"another role": func() error {
+			ann.Role = people.Auditor
+			_, err := x.people.Change(t.Context(), boss, *ann)
+			return err
+		},
+		"another password": func() error { return x.people.SetPassword(t.Context(), boss, ann.ID, "", testPassword) },
+		"half a day":       func() error { x.clock = x.clock.Add(12 * time.Hour); return nil },
+		"removal":          func() error { return x.people.Remove(t.Context(), boss, ann.ID) },
+	}
+	for _, end := range []string{"another role", "another password", "half a day", "removal"} {
+		b.signIn("ann")
+		if !open(b.session()) {
+			t.Fatal(end)
+		}
+		if err := ends[end](); err != nil {
+			t.Fatal(err)
+		}
+		if open(b.session()) {
+			t.Errorf("open after %s", end)
+		}
+	}
+}
+
+// W-09: a token counts in its header alone.
+func TestW09TokenInHeaderOnly(t *testing.T) {
+	x := newSite(t, httpsOrigin, nil)
+	ann := x.add("ann", people.Operator)
+	boss := &people.Actor{Person: people.Person{Login: "boss", Role: people.Admin}, By: people.ByCommand}
+	_, token, err := x.people.AddToken(t.Context(), boss, ann.ID, "t", nil, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(path string, header ...string) int {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Add(header[i], header[i+1])
+		}
+		return x.browser().send(r).Code
+	}
+	for name, code := range map[string]int{
+		"in the header":   ask("/api/v1/me", "Authorization", "bearer "+token) - 200,
+		"in the query":    ask("/api/v1/me?token="+token) - 401,
+		"as access_token": ask("/api/v1/me?access_token="+token) - 401,
+		"as a cookie":     ask("/api/v1/me", "Cookie", "__Host-postern="+token) - 401,
+		"as a password":   ask("/api/v1/me", "Authorization", "Basic "+token) - 401,
+		"twice":           ask("/api/v1/me", "Authorization", "Bearer "+token, "Authorization", "Bearer "+token) - 401,
+		"without prefix":  ask("/api/v1/me", "Authorization", "Bearer "+strings.TrimPrefix(token, people.TokenPrefix)) - 401,
+		"for a page":      ask("/", "Authorization", "Bearer "+token) - 303,
+	} {
+		if code != 0 {
+			t.Errorf("%s: off by %d", name, code)
+		}
+	}
+	x.clock = x.clock.Add(time.Hour)
+	if code := ask("/api/v1/me", "Authorization", "Bearer "+token); code != 401 {
+		t.Errorf("after its end: %d", code)
+	}
+}
