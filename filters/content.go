@@ -110,6 +110,7 @@ type collector struct {
 	seen     map[Link]bool // links, once there are more than a few; URL and TextHost alone
 	views    *viewList     // what decodedViews asks for
 	outline  *outliner     // what ReadOutline asks for
+	keeper   *keeper       // what ReadMessage and CopyFile ask for
 	bufs     [][]byte      // free ones
 	walk     mimeWalk      // of the message itself
 }
@@ -249,8 +250,10 @@ func (c *collector) part(l *leaf) {
 		if i == 0 && p != nil {
 			p.RealType = real
 		}
+		c.keeper.reading(k)
 		c.listFile(e, k, real, l.reads[i].enc)
 	}
+	c.keeper.part(l)
 	for i := range l.reads {
 		k := l.reads[i].sink
 		c.giveBack(k.view)
@@ -340,6 +343,7 @@ func (c *collector) list(a Attachment) {
 	}
 	c.facts.Attachments = append(c.facts.Attachments, a)
 	c.outline.file(&a)
+	c.keeper.file(&a)
 }
 
 // finish turns the defects into facts.

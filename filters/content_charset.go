@@ -14,7 +14,9 @@ const maxCharsetInput = 256 << 10
 
 // toUTF8 converts s from the named charset. What cannot be converted is read as UTF-8 when it
 // is that, else as windows-1252, as mail readers do. The result is valid UTF-8.
-func toUTF8(name, s string) string {
+func toUTF8(name, s string) string { return convert(name, s, maxCharsetInput) }
+
+func convert(name, s string, most int) string {
 	name = strings.ToLower(strings.Trim(name, " \t\"'"))
 	switch name {
 	case "", "utf-8", "utf8", "us-ascii", "ascii":
@@ -25,7 +27,7 @@ func toUTF8(name, s string) string {
 	if isASCII(s) && !strings.HasPrefix(name, "iso-2022") && name != "hz-gb-2312" && name != "utf-7" {
 		return s
 	}
-	if len(name) > 40 || len(s) > maxCharsetInput {
+	if len(name) > 40 || len(s) > most {
 		return validUTF8(s)
 	}
 	r, err := charset.Reader(name, strings.NewReader(s))

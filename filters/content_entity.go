@@ -44,6 +44,7 @@ type entity struct {
 	boundaries  []string
 	unusual     bool // valid perhaps, but not how mail programs write it
 	named       bool // by Content-Type or Content-Disposition
+	id          []byte
 }
 
 // readEntity reads the Content-* fields of h.
@@ -86,6 +87,8 @@ func readEntity(h *mail.Header, flaws *defects, digest bool) entity {
 			e.readDisposition(f.Value(), flaws)
 		case f.Is("Content-Description"), f.Is("Content-Location"):
 			described = append(described, f.Value())
+		case f.Is("Content-ID"):
+			e.id = f.Body()
 		}
 	}
 	if types > 1 || ctes > 1 {

@@ -44,6 +44,7 @@ func (s *mimeWalk) newLeaf(e entity) *leaf {
 	for _, enc := range e.encodings {
 		r := leafReading{enc: enc, dec: s.decoder(enc, text)}
 		r.sink = &sink{l: l, text: text && !l.hiddenText(), hashed: l.attach}
+		s.c.keeper.count(r.sink)
 		if text || enc == encIdentity && !l.attach {
 			r.sink.files = &inliner{s: s}
 		}
@@ -87,6 +88,7 @@ func (s *mimeWalk) inlineLeaf(enc encoding, name string) *leaf {
 	e.names.add(name, false)
 	l := &leaf{s: s, ent: e, depth: s.depth, attach: true, inline: true}
 	l.reads = append(l.onlyRun[:0], leafReading{enc: enc, dec: plain{}, sink: &sink{l: l, hashed: true}})
+	s.c.keeper.count(l.reads[0].sink)
 	return l
 }
 
@@ -149,7 +151,11 @@ type sink struct {
 const archiveBytes = 8
 
 func (k *sink) take(p []byte) {
-	if len(p) == 0 || !k.l.s.c.mayDecode(len(p)) {
+	if len(p) == 0 {
+		return
+	}
+	if !k.l.s.c.mayDecode(len(p)) {
+		k.l.s.c.keeper.lose(k)
 		return
 	}
 	before := len(k.head)
@@ -175,6 +181,9 @@ func (k *sink) take(p []byte) {
 	}
 	if k.l.s.c.views != nil && !k.l.stray {
 		k.seen = k.l.s.c.views.keep(k.seen, p)
+	}
+	if k.l.s.c.keeper != nil {
+		k.l.s.c.keeper.take(k, p)
 	}
 	if k.files != nil {
 		k.files.take(p)

@@ -312,6 +312,7 @@ func (s *mimeWalk) enter(e entity) {
 			return
 		}
 		s.c.container(&e, s.depth)
+		s.c.keeper.section(s)
 		s.c.messageAttachment(&e)
 		s.countLeaf()
 		s.depth++
