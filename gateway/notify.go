@@ -4,14 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"postern/mail"
-	"postern/quarantine"
 	"postern/rules"
 )
 
@@ -182,12 +179,8 @@ func (g *Gateway) tell(ctx context.Context, n *notice) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, noticeLimit)
 	defer cancel()
-	text := g.noticeText(n)
-	to := []mail.RcptTo{{Address: n.to}}
-	it := &quarantine.Item{ID: n.about.ID, Envelope: mail.Envelope{ID: n.about.ID, Received: g.now(), Recipients: to,
-		Client: mail.Client{Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Helo: g.cfg.Hostname, ESMTP: true}}}
 	r := Releaser{Upstream: g.upstream}
-	fate := r.Release(ctx, it, to, func() (Source, int64, error) { return SourceOf(text, strings.NewReader("")), int64(len(text)), nil })[0]
+	fate := r.Tell(ctx, g.cfg.Hostname, n.about.ID, n.to, g.noticeText(n))
 	if fate.Fate != FateDelivered {
 		g.log.Warn("a notice could not be sent", "id", n.about.ID, "rule", n.rule, "to", n.to.String(), "fate", fate.Fate, "reply", fate.Reply, "error", fate.Err)
 	}
