@@ -18,6 +18,9 @@ func insertAll(tx *store.Tx, rows []row) error {
 	if err := writeWalks(tx, rows); err != nil {
 		return err
 	}
+	if err := insertPacks(tx, rows); err != nil {
+		return err
+	}
 	for part := range slices.Chunk(rows, maxRows) {
 		if err := insertEntries(tx, part); err != nil {
 			return err
@@ -52,7 +55,23 @@ func wrote(rows []row) {
 	}
 }
 
-const entryColumns = 12
+// insertPacks writes what the details of rows stand in.
+func insertPacks(tx *store.Tx, rows []row) error {
+	var done *pack
+	for i := range rows {
+		p := rows[i].pack
+		if p == nil || p == done { // those of one pack lie together
+			continue
+		}
+		if _, err := tx.Exec("INSERT INTO packs VALUES (?, ?)", p.last, p.details); err != nil {
+			return err
+		}
+		done = p
+	}
+	return nil
+}
+
+const entryColumns = 15
 
 // insertEntries fails when the place of one is taken.
 func insertEntries(tx *store.Tx, rows []row) error {
@@ -65,9 +84,12 @@ func insertEntries(tx *store.Tx, rows []row) error {
 }
 
 func (r *row) append(args []any) []any {
-	e := r.e
+	e, in := r.e, int64(0)
+	if r.pack != nil {
+		in = r.pack.last
+	}
 	return append(args, r.seq, e.ID, e.Result, e.Envelope.Client.Addr.String(), r.sender, r.domain,
-		store.Clean(e.MessageID, maxField), r.rules, r.classes, r.replies, r.words, r.detail)
+		store.Clean(e.MessageID, maxField), r.rules, r.classes, r.replies, r.words, r.detail, in, r.place, r.proven)
 }
 
 // insertRecipients inserts what recipients are found by.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -194,24 +195,8 @@ func (s *Store) write(batch []pending) {
 	if len(batch) == 0 {
 		return
 	}
-	rows := make([]row, 0, len(batch))
 	errs := make([]error, len(batch))
-	from := make([]int, 0, len(batch)) // of each row: its place in the batch
-	for i, p := range batch {
-		if p.e == nil {
-			continue
-		}
-		if err := p.e.Encode(); err != nil {
-			s.o.Log.Error("facts left out of the journal", "id", p.e.ID, "error", err)
-		}
-		r, err := s.enc.row(p.e)
-		if err == nil {
-			err = s.order.place(&r)
-		}
-		if errs[i] = err; err == nil {
-			rows, from = append(rows, r), append(from, i)
-		}
-	}
+	rows, from := s.rows(batch, errs)
 	var err error
 	if len(rows) > 0 {
 		err = s.o.DB.Write(context.Background(), func(tx *store.Tx) error { return insertAll(tx, rows) })
@@ -241,12 +226,44 @@ func (s *Store) write(batch []pending) {
 	}
 }
 
+// rows makes the rows of a batch in the order of their time, and says where in it each comes from.
+func (s *Store) rows(batch []pending, errs []error) (rows []row, from []int) {
+	for i, p := range batch {
+		if p.e != nil {
+			from = append(from, i)
+		}
+	}
+	slices.SortStableFunc(from, func(a, b int) int { return batch[a].e.Received.Compare(batch[b].e.Received) })
+	rows = make([]row, len(from)) // the packer knows their places
+	n := 0
+	for _, i := range from {
+		e, r := batch[i].e, &rows[n]
+		if err := e.Encode(); err != nil {
+			s.o.Log.Error("facts left out of the journal", "id", e.ID, "error", err)
+		}
+		err := s.enc.row(r, e)
+		if err == nil {
+			err = s.order.place(r)
+		}
+		if errs[i] = err; err == nil {
+			s.enc.put(r)
+			from[n] = i
+			n++
+		}
+	}
+	s.enc.packer.seal()
+	return rows[:n], from[:n]
+}
+
 // singly tells the error of each entry that is at fault by itself, and returns the last one of
 // the store itself.
 func (s *Store) singly(rows []row, tell func(i int, err error)) (last error) {
 	errs := make([]error, len(rows))
 	var wg sync.WaitGroup
 	for i := range rows {
+		if errs[i] = rows[i].unpack(&s.enc.packer); errs[i] != nil {
+			continue
+		}
 		wg.Go(func() { errs[i] = s.o.DB.Write(context.Background(), rows[i].insert) })
 	}
 	wg.Wait()

@@ -153,13 +153,13 @@ func TestD20_JournalOfTheFirstForm(t *testing.T) {
 	}
 	e := sample(start, "Ana@example.org", "bea@example.net")
 	x := encoder{walks: newWalks()}
-	r, err := x.row(e)
-	if err != nil {
+	var r row
+	if err := x.row(&r, e); err != nil {
 		t.Fatal(err)
 	}
 	err = db.Write(t.Context(), func(tx *store.Tx) error {
 		_, err := tx.Exec("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			r.seq, e.ID, e.Result, "192.0.2.7", r.sender, r.domain, e.MessageID, r.replies, r.words, r.detail)
+			r.seq, e.ID, e.Result, "192.0.2.7", r.sender, r.domain, e.MessageID, r.replies, r.words, x.detail)
 		for n, o := range e.Outcomes {
 			if err == nil {
 				_, err = tx.Exec("INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", r.seq, n, key(o.Recipient), o.Recipient.Domain, o.Do, o.Rule, o.Class, o.Held)

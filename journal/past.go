@@ -20,7 +20,7 @@ const (
 // pastQuery comes from the sender's side, for that is bounded; CROSS JOIN keeps SQLite to this order.
 const pastQuery = `WITH mine (seq) AS MATERIALIZED
 	(SELECT seq FROM entries WHERE sender = ? AND seq < ? ORDER BY seq DESC LIMIT ?)
-	SELECT e.seq, e.detail FROM mine CROSS JOIN recipients r CROSS JOIN entries e
+	SELECT e.seq, e.proven, e.detail FROM mine CROSS JOIN recipients r CROSS JOIN entries e
 	WHERE r.rcpt = ? AND r.entry = mine.seq AND r.do = 'deliver' AND e.seq = mine.seq
 	ORDER BY mine.seq DESC LIMIT ?`
 
@@ -41,16 +41,20 @@ func (s *Store) Delivered(ctx context.Context, from, to mail.Address, before tim
 	defer rows.Close()
 	var plain []byte
 	for rows.Next() && count < pastCount {
-		var seq int64
+		var seq, known int64
 		var detail sql.RawBytes
-		if err := rows.Scan(&seq, &detail); err != nil {
+		if err := rows.Scan(&seq, &known, &detail); err != nil {
 			return 0, first, last, fmt.Errorf("what %s sent before: %w", from, err)
 		}
-		r := Record{detail: detail}
-		if plain, err = r.open(plain); err != nil {
-			return 0, first, last, fmt.Errorf("what %s sent before: entry %d: %w", from, seq, err)
-		}
-		if !r.proves(from) {
+		if known < 0 { // written by an earlier postern
+			r := Record{detail: detail}
+			if plain, err = r.open(plain); err != nil {
+				return 0, first, last, fmt.Errorf("what %s sent before: entry %d: %w", from, seq, err)
+			}
+			if !r.proves(from.Domain) {
+				continue
+			}
+		} else if known == 0 {
 			continue
 		}
 		first = time.UnixMicro(seq).UTC()
@@ -64,23 +68,34 @@ func (s *Store) Delivered(ctx context.Context, from, to mail.Address, before tim
 	return count, first, last, nil
 }
 
-// proves reports whether its facts say that the domain of the envelope sender sent it.
-func (r *Record) proves(from mail.Address) bool {
+// proven reports whether facts say that the domain of the envelope sender sent the message.
+func proven(e *Entry) bool {
+	domain := e.Envelope.Sender.Domain
+	return domain != "" && (proves(Raw(e.Facts["spf"]), domain) || proves(Raw(e.Facts["dmarc"]), domain))
+}
+
+// proves is proven of an entry that was read.
+func (r *Record) proves(domain string) bool {
 	for name, facts := range r.Facts.Members() {
-		result, domain, permissive := "", "", false
-		for fact, v := range facts.Members() {
-			switch string(fact) {
-			case "result":
-				result = v.Text()
-			case "domain":
-				domain = v.Text()
-			case "permissive":
-				permissive = string(v) == "true"
-			}
-		}
-		if result == "pass" && !permissive && strings.EqualFold(domain, from.Domain) && (string(name) == "spf" || string(name) == "dmarc") {
+		if (string(name) == "spf" || string(name) == "dmarc") && proves(facts, domain) {
 			return true
 		}
 	}
 	return false
+}
+
+// proves reports whether facts of spf or dmarc say that a domain sent the message.
+func proves(facts Raw, domain string) bool {
+	result, of, permissive := "", "", false
+	for name, v := range facts.Members() {
+		switch string(name) {
+		case "result":
+			result = v.Text()
+		case "domain":
+			of = v.Text()
+		case "permissive":
+			permissive = string(v) == "true"
+		}
+	}
+	return result == "pass" && !permissive && strings.EqualFold(of, domain)
 }

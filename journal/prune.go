@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -33,6 +32,9 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (n int64, err error) {
 			break
 		}
 	}
+	if err := s.prunePacks(ctx, before-packGrace.Microseconds()); err != nil {
+		return n, fmt.Errorf("prune journal: %w", err)
+	}
 	oldest := dayOf(now.Add(-s.o.Retention)) - 2
 	err = s.o.DB.Write(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec("DELETE FROM walks WHERE seen < ?", oldest)
@@ -53,29 +55,26 @@ func (s *Store) pruneSome(ctx context.Context, before int64) (n int64, err error
 		seq   int64
 		rcpts []string
 	}
-	var list []old
-	rows, err := s.o.DB.Reader().QueryContext(ctx, "SELECT seq, detail FROM entries WHERE seq < ? ORDER BY seq LIMIT ?", before, pruneBatch)
-	if err != nil {
+	spots, err := s.spots(ctx, "SELECT "+spotColumns+" FROM entries WHERE seq < ? ORDER BY seq LIMIT ?", before, pruneBatch)
+	if err != nil || len(spots) == 0 {
 		return 0, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var o old
-		var detail sql.RawBytes
-		if err := rows.Scan(&o.seq, &detail); err != nil {
-			return 0, err
+	list := make([]old, len(spots))
+	u := unpacker{db: s.o.DB.Reader()}
+	for i := range spots {
+		o := &list[i]
+		o.seq = spots[i].seq
+		e, err := u.entry(ctx, &spots[i])
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
 		}
-		if e, err := decode(detail); err != nil { // it goes all the same
+		if err != nil { // it goes all the same
 			s.o.Log.Error("journal: an entry cannot be read", "seq", o.seq, "error", err)
-		} else {
-			for i := range e.Outcomes {
-				o.rcpts = append(o.rcpts, key(e.Outcomes[i].Recipient))
-			}
+			continue
 		}
-		list = append(list, o)
-	}
-	if err := rows.Err(); err != nil || len(list) == 0 {
-		return 0, err
+		for i := range e.Outcomes {
+			o.rcpts = append(o.rcpts, key(e.Outcomes[i].Recipient))
+		}
 	}
 	err = s.o.DB.Write(ctx, func(tx *store.Tx) error {
 		for _, o := range list {
@@ -90,3 +89,22 @@ func (s *Store) pruneSome(ctx context.Context, before int64) (n int64, err error
 	})
 	return n, err
 }
+
+// packGrace: who has just read where an entry stands still finds its pack.
+const packGrace = time.Hour
+
+// prunePacks removes packs whose entries are gone, all of them before a time, some at once.
+func (s *Store) prunePacks(ctx context.Context, before int64) error {
+	for {
+		var some int64
+		err := s.o.DB.Write(ctx, func(tx *store.Tx) (err error) {
+			some, err = tx.Exec("DELETE FROM packs WHERE last IN (SELECT last FROM packs WHERE last < ? ORDER BY last LIMIT ?)", before, prunePackBatch)
+			return err
+		})
+		if err != nil || some < prunePackBatch {
+			return err
+		}
+	}
+}
+
+const prunePackBatch = pruneBatch / packMost

@@ -130,18 +130,20 @@ func (s *Store) Scan(ctx context.Context, since, until time.Time, each func(*Rec
 	if !until.IsZero() {
 		p.end = until.UnixMicro()
 	}
+	u := unpacker{db: s.o.DB.Reader()}
 	var plain []byte
 	for more := true; more; {
 		var err error
 		if more, err = p.read(ctx, s.o.DB.Reader()); err != nil {
 			return fmt.Errorf("scan journal: %w", err)
 		}
-		from := 0
-		for i, to := range p.ends {
-			r := Record{detail: p.text[from:to]}
-			from = to
-			if plain, err = r.open(plain); err != nil {
-				return fmt.Errorf("scan journal: entry %d: %w", p.seqs[i], err)
+		for i := range p.spots {
+			var r Record
+			if r.detail, err = u.detail(ctx, &p.spots[i]); err == nil {
+				plain, err = r.open(plain)
+			}
+			if err != nil {
+				return fmt.Errorf("scan journal: entry %d: %w", p.spots[i].seq, err)
 			}
 			if err := each(&r); err != nil {
 				return err
@@ -181,29 +183,27 @@ func (r *Record) open(space []byte) ([]byte, error) {
 // A page is some entries in a row.
 type page struct {
 	next, end int64 // seq
-	text      []byte
-	ends      []int // of each detail in text
-	seqs      []int64
+	spots     []spot
 }
 
 // read reads the next page and reports whether there may be more behind it.
 func (p *page) read(ctx context.Context, db *sql.DB) (more bool, err error) {
-	p.text, p.ends, p.seqs = p.text[:0], p.ends[:0], p.seqs[:0]
-	rows, err := db.QueryContext(ctx, "SELECT seq, detail FROM entries WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?", p.next, p.end, pageRows)
+	p.spots = p.spots[:0]
+	rows, err := db.QueryContext(ctx, "SELECT "+spotColumns+" FROM entries WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?", p.next, p.end, pageRows)
 	if err != nil {
 		return false, err
 	}
 	defer rows.Close()
-	for len(p.text) < pageBytes && rows.Next() {
-		var seq int64
-		var detail sql.RawBytes
-		if err := rows.Scan(&seq, &detail); err != nil {
+	held := 0
+	for held < pageBytes && rows.Next() {
+		var at spot
+		if err := at.scan(rows); err != nil {
 			return false, err
 		}
-		p.text = append(p.text, detail...)
-		p.ends, p.seqs, p.next = append(p.ends, len(p.text)), append(p.seqs, seq), seq+1
+		held += len(at.detail)
+		p.spots, p.next = append(p.spots, at), at.seq+1
 	}
-	return len(p.ends) == pageRows || len(p.text) >= pageBytes, rows.Err()
+	return len(p.spots) == pageRows || held >= pageBytes, rows.Err()
 }
 
 // Walk reads the walk of an outcome: []rules.Step as JSON; nil when it was pruned.

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strconv"
@@ -73,35 +72,24 @@ func (s *Store) Search(ctx context.Context, q Query) (entries []*Entry, next str
 	if err := s.settle(ctx); err != nil {
 		return nil, "", fmt.Errorf("search journal: %w", err)
 	}
-	rows, err := s.o.DB.Reader().QueryContext(ctx, "SELECT seq, detail FROM entries WHERE "+w.String()+
-		" ORDER BY seq DESC LIMIT ?", append(w.Args, limit+1)...)
+	spots, err := s.spots(ctx, "SELECT "+spotColumns+" FROM entries WHERE "+w.String()+" ORDER BY seq DESC LIMIT ?", append(w.Args, limit+1)...)
 	if err != nil {
 		return nil, "", fmt.Errorf("search journal: %w", err)
 	}
-	defer rows.Close()
-	var seq int64
-	for rows.Next() {
-		if len(entries) == limit {
-			next = strconv.FormatInt(seq, 10)
-			break
+	if len(spots) > limit {
+		spots = spots[:limit]
+		next = strconv.FormatInt(spots[limit-1].seq, 10)
+	}
+	u := unpacker{db: s.o.DB.Reader()}
+	for i := range spots {
+		e, err := u.entry(ctx, &spots[i])
+		if err == nil {
+			err = s.resolve(ctx, e)
 		}
-		var detail sql.RawBytes
-		if err := rows.Scan(&seq, &detail); err != nil {
-			return nil, "", fmt.Errorf("search journal: %w", err)
-		}
-		e, err := decode(detail)
 		if err != nil {
-			return nil, "", fmt.Errorf("search journal: entry %d: %w", seq, err)
+			return nil, "", fmt.Errorf("search journal: entry %d: %w", spots[i].seq, err)
 		}
 		entries = append(entries, e)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, "", fmt.Errorf("search journal: %w", err)
-	}
-	for _, e := range entries {
-		if err := s.resolve(ctx, e); err != nil {
-			return nil, "", fmt.Errorf("search journal: %w", err)
-		}
 	}
 	return entries, next, nil
 }
@@ -112,10 +100,10 @@ func (s *Store) Get(ctx context.Context, id string) (*Entry, error) {
 	if err := s.settle(ctx); err != nil {
 		return nil, fmt.Errorf("look up %s: %w", id, err)
 	}
-	detail, err := s.detail(ctx, id)
+	at, err := s.find(ctx, id)
 	var e *Entry
 	if err == nil {
-		e, err = decode(detail)
+		e, err = (&unpacker{db: s.o.DB.Reader()}).entry(ctx, at)
 	}
 	if err == nil {
 		err = s.resolve(ctx, e)
@@ -131,8 +119,12 @@ func (s *Store) Get(ctx context.Context, id string) (*Entry, error) {
 func (s *Store) Look(ctx context.Context, id string) (*Record, error) {
 	err := s.settle(ctx)
 	r := &Record{}
+	var at *spot
 	if err == nil {
-		r.detail, err = s.detail(ctx, id)
+		at, err = s.find(ctx, id)
+	}
+	if err == nil {
+		r.detail, err = (&unpacker{db: s.o.DB.Reader()}).detail(ctx, at)
 	}
 	if err == nil {
 		_, err = r.open(nil)
@@ -143,14 +135,18 @@ func (s *Store) Look(ctx context.Context, id string) (*Record, error) {
 	return r, nil
 }
 
-func (s *Store) detail(ctx context.Context, id string) (detail []byte, err error) {
+// find finds an entry by its id.
+func (s *Store) find(ctx context.Context, id string) (*spot, error) {
 	w := &store.Where{}
 	byID(w, id)
-	err = s.o.DB.Reader().QueryRowContext(ctx, "SELECT detail FROM entries WHERE "+w.String()+" LIMIT 1", w.Args...).Scan(&detail)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = ErrNotFound
+	spots, err := s.spots(ctx, "SELECT "+spotColumns+" FROM entries WHERE "+w.String()+" LIMIT 1", w.Args...)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(spots) == 0:
+		return nil, ErrNotFound
 	}
-	return detail, err
+	return &spots[0], nil
 }
 
 // byID finds an entry by its id, whose first part is the time of receipt: rows lie in its order.

@@ -117,6 +117,25 @@ func TestGroupCommitGivesEachItsOwnError(t *testing.T) {
 	}
 }
 
+// A write that is alone has no savepoint: its error undoes it all the same, and the next one works.
+func TestWriteAloneIsUndone(t *testing.T) {
+	db := withNumbers(t)
+	for i, end := range []func() error{func() error { return errors.New("no") }, func() error { panic("no") }, func() error { return nil }} {
+		err := db.Write(t.Context(), func(tx *Tx) error {
+			if err := insert(i)(tx); err != nil {
+				t.Error(err)
+			}
+			return end()
+		})
+		if (err == nil) != (i == 2) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	if n := count(t, db); n != 1 || db.Err() != nil {
+		t.Errorf("%d rows, want that of the write that succeeded, %v", n, db.Err())
+	}
+}
+
 func TestWriteTakenBackWasNotRun(t *testing.T) {
 	db := withNumbers(t)
 	resume := pause(t, db)
