@@ -46,12 +46,14 @@ type param struct {
 
 // A call is one request to an endpoint.
 type call struct {
-	ctx  context.Context
-	who  *people.Actor
-	r    *http.Request
-	w    http.ResponseWriter
-	desk Desk
-	body any // pointer to the endpoint's body
+	ctx    context.Context
+	who    *people.Actor
+	r      *http.Request
+	w      http.ResponseWriter
+	desk   Desk
+	people People
+	still  func() bool // whether the caller could make it again now
+	body   any         // pointer to the endpoint's body
 }
 
 // written is the answer of a call that has written it by itself.
@@ -137,7 +139,7 @@ func (s *Server) endpoint(e endpoint) http.Handler {
 				return
 			}
 		}
-		c := &call{ctx: r.Context(), who: who, r: r, w: w, desk: s.cfg.Desk}
+		c := &call{ctx: r.Context(), who: who, r: r, w: w, desk: s.cfg.Desk, people: s.cfg.People, still: func() bool { return s.still(r) }}
 		if !e.open && !who.May(e.needs) {
 			s.problem(w, r, review.ErrForbidden)
 			return

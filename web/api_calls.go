@@ -50,7 +50,8 @@ func endpoints() []endpoint {
 	all = append(all, contentCalls()...)
 	all = append(all, actCalls()...)
 	all = append(all, ruleCalls()...)
-	return append(all, siteCalls()...)
+	all = append(all, siteCalls()...)
+	return append(all, peopleCalls()...)
 }
 
 // Me is who makes the calls.

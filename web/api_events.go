@@ -23,7 +23,7 @@ func pathNumber(s string) (int64, error) {
 const keepAlive = 20 * time.Second
 
 // events streams newly held mail (server-sent events, HTML living standard 9.2) until the
-// caller goes, or for an hour: then the caller comes again, and who was signed out does not.
+// caller goes or is signed out, or for an hour: then the caller comes again.
 func events(c *call) (any, error) {
 	rows, err := c.desk.Arrivals(c.ctx, c.who)
 	if err != nil {
@@ -53,7 +53,7 @@ func events(c *call) (any, error) {
 			}
 			ok = say("event: held\nid: " + row.ID + "\ndata: " + string(data) + "\n\n")
 		case <-tick.C:
-			ok = say(": still here\n\n")
+			ok = c.still() && say(": still here\n\n")
 		case <-end.C:
 			return written{}, nil
 		case <-c.ctx.Done():

@@ -13,6 +13,9 @@ import (
 func status(err error) (code int, words string) {
 	var bad *callError
 	var query *review.QueryError
+	if code, words := peopleStatus(err); code != 0 {
+		return code, words
+	}
 	switch {
 	case errors.As(err, &bad):
 		return bad.status, bad.words
