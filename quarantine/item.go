@@ -16,6 +16,7 @@ type State string
 const (
 	Held      State = "held"      // written, not yet answered for: invisible
 	Kept      State = "kept"      // in quarantine
+	Spam      State = "spam"      // a person said it is spam: still there, but waits for nobody
 	Releasing State = "releasing" // being sent; after a crash: perhaps delivered
 	Released  State = "released"
 	Deleted   State = "deleted" // by a person; the message is gone, the row stays until retention
@@ -35,8 +36,8 @@ type Copy struct {
 }
 
 // An Item is one held message: the bytes as received, for one or more recipients. Its state
-// is that of its copies: releasing when one is, else kept when one is, else released when
-// one is, else deleted.
+// is that of its copies: releasing when one is, else kept when one is, else spam, else released
+// when one is, else deleted.
 type Item struct {
 	ID       string        `json:"id"` // the transaction's id, with -2, -3 … when it holds several groups
 	Received time.Time     `json:"received"`

@@ -69,8 +69,7 @@ func (s *Store) List(ctx context.Context, q Query) (items []*Item, next string, 
 	}
 	if len(items) > limit {
 		items = items[:limit]
-		last := items[limit-1]
-		next = fmt.Sprintf("%d.%s", micro(last.Received), last.ID)
+		next = CursorAfter(items[limit-1])
 	}
 	if err := s.index.addCopies(ctx, items); err != nil {
 		return nil, "", fmt.Errorf("list quarantine: %w", err)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"postern/mail"
@@ -12,7 +13,7 @@ import (
 )
 
 // StartRelease claims copies for sending, by compare-and-set: of many who try at once, one
-// succeeds. Without to it claims every kept copy, else those of these recipients, all or
+// succeeds. Without to it claims every copy that is kept or called spam, else those of these recipients, all or
 // none. It returns the claimed copies; a StateError when there is nothing kept to claim.
 // What stays in Releasing (a crash, an unclear answer) was perhaps delivered and is never
 // sent again by itself.
@@ -21,7 +22,7 @@ func (s *Store) StartRelease(ctx context.Context, id, by string, to ...mail.Addr
 	err := s.change(ctx, id, func(cs *changes) error {
 		claimed = nil
 		var err error
-		claimed, err = cs.move(Kept, Releasing, by, "", to)
+		claimed, err = cs.move([]State{Kept, Spam}, Releasing, by, "", to)
 		return err
 	})
 	if err != nil {
@@ -38,7 +39,7 @@ func (s *Store) FinishRelease(ctx context.Context, id string, ok bool, note stri
 		next = Released
 	}
 	err := s.change(ctx, id, func(cs *changes) error {
-		_, err := cs.move(Releasing, next, "", note, to)
+		_, err := cs.move([]State{Releasing}, next, "", note, to)
 		return err
 	})
 	if err != nil {
@@ -54,7 +55,7 @@ func (s *Store) Delete(ctx context.Context, id, by string, to ...mail.Address) e
 	gone := false
 	err := s.change(ctx, id, func(cs *changes) (err error) {
 		if len(to) > 0 {
-			if _, err := cs.move(Kept, Deleted, by, "", to); err != nil {
+			if _, err := cs.move([]State{Kept, Spam}, Deleted, by, "", to); err != nil {
 				return err
 			}
 			gone = cs.derive() == Deleted
@@ -133,7 +134,7 @@ func (cs *changes) read() (err error) {
 }
 
 // move takes copies from one state to the next.
-func (cs *changes) move(from, next State, by, note string, to []mail.Address) ([]Copy, error) {
+func (cs *changes) move(from []State, next State, by, note string, to []mail.Address) ([]Copy, error) {
 	wanted := make(map[string]bool, len(to))
 	for _, a := range to {
 		wanted[key(a)] = false
@@ -145,7 +146,7 @@ func (cs *changes) move(from, next State, by, note string, to []mail.Address) ([
 		if _, named := wanted[k]; len(to) > 0 && !named {
 			continue
 		}
-		if c.State != from {
+		if !slices.Contains(from, c.State) {
 			if len(to) > 0 && !wanted[k] {
 				return nil, &StateError{cs.id, c.State}
 			}
@@ -189,7 +190,7 @@ func (cs *changes) deleteAll(by string) (gone bool, err error) {
 		switch cs.copies[n].State {
 		case Releasing:
 			return false, &StateError{cs.id, Releasing}
-		case Kept:
+		case Kept, Spam:
 			if err := cs.set(n, Deleted, by, ""); err != nil {
 				return false, err
 			}
@@ -211,7 +212,7 @@ func (cs *changes) derive() State {
 	for i := range cs.copies {
 		has[cs.copies[i].State] = true
 	}
-	for _, st := range []State{Releasing, Kept, Released} {
+	for _, st := range []State{Releasing, Kept, Spam, Released} {
 		if has[st] {
 			return st
 		}

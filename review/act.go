@@ -38,6 +38,7 @@ type Act struct {
 	Copy    bool           `json:"copy,omitempty"`    // release: also to the actor's own first address
 	Reason  string         `json:"reason,omitempty"`  // and the comment of Ask, the answer of Approve and Deny
 	Again   bool           `json:"again,omitempty"`   // also what was perhaps delivered before
+	Danger  bool           `json:"danger,omitempty"`  // release although the scanner finds something; by permission, and with a reason
 	Allow   *Allow         `json:"allow,omitempty"`   // release: and let such mail through from now on
 	Undoing bool           `json:"undoing,omitempty"` // wait for Grace, so that it can be undone; else it is carried out before Do returns
 }
@@ -77,13 +78,65 @@ type Done struct {
 	Due   time.Time  `json:"due,omitzero"` // zero: it is carried out
 	Count int        `json:"count"`        // messages it was, or will be, done with
 	Items []ItemDone `json:"items"`        // each, when it is carried out; the first 500
+	Tally Tally      `json:"tally"`        // how many had which result, so far
+	State string     `json:"state"`        // waiting running done undone
 	Words string     `json:"words"`        // for people: "Released to b@example.org."
 }
+
+// A Tally counts results.
+type Tally struct {
+	Done    int `json:"done"`
+	Already int `json:"already,omitempty"`
+	Refused int `json:"refused,omitempty"`
+	Failed  int `json:"failed,omitempty"`
+	Unclear int `json:"unclear,omitempty"`
+	Left    int `json:"left,omitempty"`
+}
+
+// Results of an ItemDone.
+const (
+	ResultDone    = "done"
+	ResultAlready = "already"
+	ResultRefused = "refused"
+	ResultFailed  = "failed"
+	ResultUnclear = "unclear"
+	ResultLeft    = "left"
+)
+
+func (t *Tally) add(result string) {
+	switch result {
+	case ResultDone:
+		t.Done++
+	case ResultAlready:
+		t.Already++
+	case ResultRefused:
+		t.Refused++
+	case ResultUnclear:
+		t.Unclear++
+	case ResultLeft:
+		t.Left++
+	default:
+		t.Failed++
+	}
+}
+
+// line is the result of the whole act for the log of acts.
+func (t *Tally) line() string {
+	switch {
+	case t.Failed+t.Unclear > 0 && t.Done == 0:
+		return lineFailed
+	case t.Done+t.Already == 0 && t.Refused > 0:
+		return lineRefused
+	}
+	return lineDone
+}
+
+func (t *Tally) sum() int { return t.Done + t.Already + t.Refused + t.Failed + t.Unclear }
 
 // An ItemDone is what became of one message.
 type ItemDone struct {
 	ID     string `json:"id"`
-	Result string `json:"result"` // done, already, refused (by right), failed, unclear (perhaps delivered)
+	Result string `json:"result"` // done, already, refused (by right), failed, unclear (perhaps delivered), left (an act on everything leaves dangerous mail out)
 	Words  string `json:"words"`
 }
 

@@ -23,7 +23,7 @@ var (
 // A Find picks messages, for a list or for an act on all that match.
 type Find struct {
 	Query     string    `json:"query,omitempty"` // plain words, or an expression in the language of the rules over the stored columns
-	View      string    `json:"view,omitempty"`  // "" (what waits), mine, unseen, asked, expiring, released, deleted, all
+	View      string    `json:"view,omitempty"`  // "" (what waits), mine, unseen, asked, expiring, released, spam, deleted, all
 	State     string    `json:"state,omitempty"` // of held mail, in the words of package quarantine; narrows the view "all"
 	Class     string    `json:"class,omitempty"`
 	Rule      string    `json:"rule,omitempty"`
@@ -121,4 +121,5 @@ type Chip struct {
 type View struct {
 	Name string `json:"name"`
 	Find Find   `json:"find"`
+	Site bool   `json:"site,omitempty"` // one that everybody has
 }
