@@ -58,6 +58,7 @@ type Options struct {
 	Sender     Sender
 	Scanner    Scanner        // nil: there is none
 	Domains    mail.DomainSet // those that mail is taken for
+	Rules      RuleRoom       // nil: there is none
 	Reasons    Reasons
 	SpoolDir   string // for messages on their way to be released
 

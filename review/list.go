@@ -57,8 +57,14 @@ func (f *Find) check() error {
 	if !slices.ContainsFunc(views(), func(v [2]string) bool { return v[0] == f.View }) {
 		return &InputError{fmt.Sprintf("there is no view %q", f.View)}
 	}
-	if f.State != "" && (f.View != "all" || !slices.Contains([]quarantine.State{quarantine.Kept, quarantine.Spam, quarantine.Releasing, quarantine.Released, quarantine.Deleted}, quarantine.State(f.State))) {
-		return &InputError{fmt.Sprintf("the state %q narrows the view all: kept, spam, releasing, released or deleted", f.State)}
+	if f.State != "" && f.View == "" {
+		f.View = "all"
+	}
+	if f.State == string(quarantine.Any) {
+		f.State = ""
+	}
+	if f.State != "" && !slices.Contains([]quarantine.State{quarantine.Kept, quarantine.Spam, quarantine.Releasing, quarantine.Released, quarantine.Deleted}, quarantine.State(f.State)) {
+		return &InputError{fmt.Sprintf("there is no state %q: kept, spam, releasing, released, deleted or any", f.State)}
 	}
 	for _, s := range []string{f.Query, f.Class, f.Rule, f.Recipient, f.Sender, f.Cursor} {
 		if len(s) > 2000 {
@@ -137,9 +143,6 @@ func (d *Desk) fits(ctx context.Context, who *people.Actor, f Find) (func(*quara
 	return func(it *quarantine.Item) bool {
 		switch f.View {
 		case "all":
-			if f.State != "" && string(it.State) != f.State {
-				return false
-			}
 		case "released", "deleted", "spam":
 			if string(it.State) != f.View {
 				return false
@@ -163,7 +166,7 @@ func (d *Desk) fits(ctx context.Context, who *people.Actor, f Find) (func(*quara
 				return false
 			}
 		}
-		return f.copy(it) && hasWords(it, words)
+		return (f.State == "" || string(it.State) == f.State) && f.copy(it) && hasWords(it, words)
 	}, nil
 }
 

@@ -2,7 +2,6 @@ package review
 
 import (
 	"context"
-	"errors"
 
 	"postern/mail"
 	"postern/people"
@@ -161,6 +160,3 @@ func (d *Desk) answer(ctx context.Context, who *people.Actor, it *quarantine.Ite
 		return err
 	})
 }
-
-// Errors of the quarantine that mean that the message is not there.
-func missing(err error) bool { return errors.Is(err, quarantine.ErrNotFound) }

@@ -13,6 +13,7 @@ import (
 func status(err error) (code int, words string) {
 	var bad *callError
 	var query *review.QueryError
+	var input *review.InputError
 	if code, words := peopleStatus(err); code != 0 {
 		return code, words
 	}
@@ -21,6 +22,8 @@ func status(err error) (code int, words string) {
 		return bad.status, bad.words
 	case errors.As(err, &query):
 		return http.StatusBadRequest, query.Error()
+	case errors.As(err, &input):
+		return http.StatusBadRequest, input.Error()
 	case errors.Is(err, review.ErrNotFound):
 		return http.StatusNotFound, "There is no such thing, or not for you."
 	case errors.Is(err, review.ErrForbidden):
