@@ -111,7 +111,7 @@ func (h *holding) put(ctx context.Context, to []int, why string) (*copies, error
 	}
 	s := t.summary()
 	it := &quarantine.Item{ID: c.id, Received: t.env.Received, State: quarantine.Held, Envelope: t.env,
-		Subject: s.subject, From: s.from, Size: t.body.Size(), Policy: t.policy.version}
+		Subject: s.subject, From: s.from, MessageID: s.messageID, Size: t.body.Size(), Policy: t.policy.version}
 	it.Envelope.Recipients = nil
 	for _, i := range to {
 		r := h.rcpts[i]

@@ -457,13 +457,13 @@ func TestSizeCapAnswersFullAndRecovers(t *testing.T) {
 	}
 }
 
-// TestD06_RealFullDisk fills a real file system of 4 MiB.
+// TestD06_RealFullDisk fills a real file system of 6 MiB.
 func TestD06_RealFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("skipped: mounting a small file system needs root (sudo go test -run TestD06 ./quarantine)")
 	}
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m,mode=0700"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=6m,mode=0700"); err != nil {
 		t.Skipf("skipped: mount: %v", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })

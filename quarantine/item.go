@@ -39,18 +39,21 @@ type Copy struct {
 // is that of its copies: releasing when one is, else kept when one is, else spam, else released
 // when one is, else deleted.
 type Item struct {
-	ID       string        `json:"id"` // the transaction's id, with -2, -3 … when it holds several groups
-	Received time.Time     `json:"received"`
-	State    State         `json:"state"` // Kept given to Hold makes the item visible at once
-	Envelope mail.Envelope `json:"envelope"`
-	Copies   []Copy        `json:"copies"`
-	Subject  string        `json:"subject"`
-	From     string        `json:"from"` // the From field as shown to people: name and address
-	Size     int64         `json:"size"`
-	SHA256   string        `json:"sha256"` // of the bytes as received, hex
-	Policy   string        `json:"policy"` // version of the rules that held it
-	Changed  time.Time     `json:"changed"`
-	Expires  time.Time     `json:"expires"`
-	By       string        `json:"by,omitempty"` // who released or deleted it
-	Note     string        `json:"note,omitempty"`
+	ID        string        `json:"id"` // the transaction's id, with -2, -3 … when it holds several groups
+	Received  time.Time     `json:"received"`
+	State     State         `json:"state"` // Kept given to Hold makes the item visible at once
+	Envelope  mail.Envelope `json:"envelope"`
+	Copies    []Copy        `json:"copies"`
+	Subject   string        `json:"subject"`
+	From      string        `json:"from"` // the From field as shown to people: name and address
+	MessageID string        `json:"message_id,omitempty"`
+	Size      int64         `json:"size"`
+	SHA256    string        `json:"sha256"` // of the bytes as received, hex
+	Policy    string        `json:"policy"` // version of the rules that held it
+	Changed   time.Time     `json:"changed"`
+	Expires   time.Time     `json:"expires"`
+	By        string        `json:"by,omitempty"` // who released or deleted it
+	Note      string        `json:"note,omitempty"`
+
+	seq int64 // its place in the order of receipt
 }

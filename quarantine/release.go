@@ -212,6 +212,11 @@ func (cs *changes) derive() State {
 	for i := range cs.copies {
 		has[cs.copies[i].State] = true
 	}
+	return stateOf(has)
+}
+
+// stateOf is the state of an item that has copies in some states.
+func stateOf(has map[State]bool) State {
 	for _, st := range []State{Releasing, Kept, Spam, Released} {
 		if has[st] {
 			return st

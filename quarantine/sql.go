@@ -16,10 +16,7 @@ import (
 // index is the rows beside the files. Nothing from a message is ever part of a statement.
 type index struct{ db *store.DB }
 
-const (
-	maxText  = 1024     // bytes of a subject or sentence that are kept
-	maxWords = 8 * 1024 // bytes that Text searches
-)
+const maxText = 1024 // bytes of a subject or sentence that are kept
 
 // key is an address for comparing: most servers ignore case in local parts too, and so
 // does whoever searches.
@@ -30,22 +27,6 @@ func domain(a mail.Address) string { return store.Clean(strings.ToLower(a.Domain
 func micro(t time.Time) int64 { return t.UnixMicro() }
 
 func fromMicro(n int64) time.Time { return time.UnixMicro(n).UTC() }
-
-func words(it *Item) string {
-	var b strings.Builder
-	add := func(s string) { b.WriteString(s); b.WriteByte('\n') }
-	add(strings.ReplaceAll(store.Clean(it.Subject, maxText), "\n", " ")) // Query.Subject looks in this line
-	add(store.Clean(it.From, maxText))
-	add(it.Envelope.Sender.String())
-	for _, c := range it.Copies {
-		if b.Len() > maxWords {
-			break
-		}
-		add(c.Recipient.Address.String())
-		add(c.Because)
-	}
-	return strings.ToLower(store.Clean(b.String(), maxWords))
-}
 
 func (x index) insert(ctx context.Context, it *Item, stored int64) (used int64, err error) {
 	envelope, err := json.Marshal(&it.Envelope)
@@ -58,12 +39,16 @@ func (x index) insert(ctx context.Context, it *Item, stored int64) (used int64, 
 			return 0, err
 		}
 	}
-	all := words(it)
 	err = x.db.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(`INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		seq, err := freeSeq(tx, micro(it.Received))
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`INSERT INTO items (id, received, state, sender, sender_domain, subject, from_text, size, stored, sha256, policy,
+			changed, expires, by_whom, note, envelope, seq, message_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			it.ID, micro(it.Received), it.State, key(it.Envelope.Sender), domain(it.Envelope.Sender),
 			store.Clean(it.Subject, maxText), store.Clean(it.From, maxText), it.Size, stored, it.SHA256, it.Policy,
-			micro(it.Changed), micro(it.Expires), it.By, store.Clean(it.Note, maxText), string(envelope), all)
+			micro(it.Changed), micro(it.Expires), it.By, store.Clean(it.Note, maxText), string(envelope), seq, store.Clean(it.MessageID, maxText))
 		if err != nil {
 			return err
 		}
@@ -75,6 +60,9 @@ func (x index) insert(ctx context.Context, it *Item, stored int64) (used int64, 
 			if err != nil {
 				return err
 			}
+		}
+		if err := it.index(tx, seq); err != nil {
+			return err
 		}
 		used, err = count(tx, 1, stored)
 		return err
@@ -154,14 +142,14 @@ func empty(tx *store.Tx, stored int64) (used int64, err error) {
 	return count(tx, -1, -stored)
 }
 
-const columns = `id, received, state, subject, from_text, size, sha256, policy, changed, expires, by_whom, note, envelope`
+const columns = `id, received, state, subject, from_text, size, sha256, policy, changed, expires, by_whom, note, envelope, message_id, seq`
 
 func scanItem(rows interface{ Scan(...any) error }) (*Item, error) {
 	it := &Item{}
 	var received, changed, expires int64
 	var envelope []byte
 	err := rows.Scan(&it.ID, &received, &it.State, &it.Subject, &it.From, &it.Size, &it.SHA256, &it.Policy,
-		&changed, &expires, &it.By, &it.Note, &envelope)
+		&changed, &expires, &it.By, &it.Note, &envelope, &it.MessageID, &it.seq)
 	if err != nil {
 		return nil, err
 	}
