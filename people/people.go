@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"time"
 
 	"postern/audit"
@@ -63,13 +64,16 @@ type Store struct {
 	passwords *passwords
 	clients   *limiter // guesses by where they come from
 	accounts  *limiter // and by whom they are about
-	asks      *limiter // for links
+	asks      *limiter // for links, by address
+	asksBy    *limiter // and by where they come from
+	sending   chan struct{}
+	sends     sync.WaitGroup
 }
 
 //go:embed schema
 var schema embed.FS
 
-// Open brings the tables up to date. There is nothing to close.
+// Open brings the tables up to date. Close the store.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -91,7 +95,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	return &Store{o: o, passwords: newPasswords(o.Hashing), clients: newLimiter(5, time.Minute),
-		accounts: newLimiter(7, 20*time.Second), asks: newLimiter(3, 20*time.Minute)}, nil
+		accounts: newLimiter(7, 20*time.Second), asks: newLimiter(3, 20*time.Minute), asksBy: newLimiter(10, 2*time.Minute),
+		sending: make(chan struct{}, sendMost)}, nil
 }
 
 // now is the time as it is kept.

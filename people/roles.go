@@ -61,6 +61,15 @@ func permissionNames() []string {
 // String is the name of a permission, as scopes of tokens have it.
 func (p Permission) String() string { return permissionNames()[p] }
 
+// MarshalText gives its name.
+func (p Permission) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (p *Permission) UnmarshalText(b []byte) (err error) {
+	*p, err = ParsePermission(string(b))
+	return err
+}
+
 // ParsePermission reads the name of a permission.
 func ParsePermission(name string) (Permission, error) {
 	if i := slices.Index(permissionNames(), name); i >= 0 {

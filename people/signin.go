@@ -49,7 +49,10 @@ func (s *Store) noteSignIn(ctx context.Context, login, how string, v Visitor, er
 	if errors.As(err, &wait) || errors.Is(err, ErrBusy) {
 		return err
 	}
-	who := &Actor{Person: Person{Login: store.Clean(login, 254)}, By: ByPage, From: v.From}
+	who := &Actor{By: ByPage, From: v.From}
+	if _, unknown := s.find(ctx, "login = ?", login); unknown == nil {
+		who.Login = login // what is no login may be a password in the wrong field: it is not kept
+	}
 	return s.note(ctx, who, "sign-in", how, nil, nil, err)
 }
 

@@ -31,6 +31,7 @@ type cli struct {
 	Held    heldCmd    `cmd:"" help:"Held mail: list, show, raw, release, delete."`
 	List    listCmd    `cmd:"" help:"What is allowed and denied, by address, domain, network or mailing list: add, remove, show."`
 	Log     logCmd     `cmd:"" help:"What became of a message, and why: search, show."`
+	User    userCmd    `cmd:"" help:"Who may sign in, and the tokens of programs: add, list, change, passwd, remove, token."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -85,7 +86,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func newParser(c *cli, o ...kong.Option) (*kong.Kong, error) {
 	return kong.New(c, append(o, kong.Name("postern"),
 		kong.Description("A filtering mail gateway: in front of your mail server, it checks each message, relays clean mail and holds the rest, and says why.\n\nExample:\n  postern demo --once"),
-		kong.Vars{"default_file": defaultFile, "states": heldStates, "classes": heldClasses, "results": logResults, "entry_forms": entryForms},
+		kong.Vars{"default_file": defaultFile, "states": heldStates, "classes": heldClasses, "results": logResults, "entry_forms": entryForms, "scopes": scopeNames()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))...)
 }
 
