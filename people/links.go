@@ -188,6 +188,9 @@ func (s *Store) UseLink(ctx context.Context, token, code, cookie string, v Visit
 	if errors.Is(err, errNoLink) {
 		return nil, s.noteSignIn(ctx, address.String(), "link", v, ErrSignIn)
 	}
+	if err == nil && r == nil && (s.o.Internal == nil || !s.o.Internal(address)) {
+		return nil, s.noteSignIn(ctx, "", "link", v, ErrSignIn)
+	}
 	if err == nil && r == nil {
 		r, err = s.newcomer(ctx, address, "", v)
 	}

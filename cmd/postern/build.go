@@ -71,6 +71,9 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 	if err != nil {
 		return p, err
 	}
+	if err := p.signingIn(ctx, gcfg); err != nil {
+		return p, err
+	}
 	var sinks []journal.Sink
 	if p.breaker = newBreaker(cfg, time.Now()); p.breaker != nil {
 		sinks = append(sinks, counted(p.breaker))
@@ -93,6 +96,9 @@ func (p *program) close() {
 	var errs []error
 	if p.stores != nil {
 		p.saveBreakers(context.Background())
+		if p.people != nil {
+			p.people.Close()
+		}
 		errs = append(errs, p.stores.close())
 	}
 	if p.upstream != nil {

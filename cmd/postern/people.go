@@ -5,18 +5,29 @@ import (
 	"fmt"
 	"log/slog"
 
+	"postern/gateway"
+	"postern/mail"
 	"postern/people"
-	"postern/store"
 )
 
-// openPeople opens the room of who may sign in, as the configuration has it.
-func openPeople(ctx context.Context, cfg *Config, db *store.DB, log *slog.Logger) (*people.Store, error) {
-	s, err := people.Open(ctx, people.Options{DB: db, Log: log, Origin: cfg.Web.Origin, Rights: rightsOf(cfg), Subaddress: cfg.Web.Subaddress,
-		AdminTOTP: cfg.Web.AdminTOTP == "required", MailSignIn: cfg.Web.MailSignIn})
+// openPeople opens the room of who may sign in, as the configuration has it. Commands have no mailer.
+func openPeople(ctx context.Context, cfg *Config, s *stores, log *slog.Logger, m *mailer) (*people.Store, error) {
+	o := people.Options{DB: s.db, Log: log, Audit: s.audit, Origin: cfg.Web.Origin, Rights: rightsOf(cfg), Subaddress: cfg.Web.Subaddress,
+		AdminTOTP: cfg.Web.AdminTOTP == "required", MailSignIn: cfg.Web.MailSignIn}
+	if m != nil {
+		o.Mailer, o.Internal = m, func(a mail.Address) bool { return m.domains.Contains(a.Domain) }
+	}
+	p, err := people.Open(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("people: %w", err)
 	}
-	return s, nil
+	return p, nil
+}
+
+// signingIn gives the pages' people a way to send links.
+func (p *program) signingIn(ctx context.Context, g gateway.Config) (err error) {
+	p.people, err = openPeople(ctx, p.cfg, p.stores, p.log, newMailer(p.cfg, g, p.upstream, p.log))
+	return err
 }
 
 // rightsOf is what users may do with own held mail: what is configured, over the defaults.
@@ -27,4 +38,16 @@ func rightsOf(cfg *Config) people.Rights {
 		rights[class] = words[word] // what is no word gives nothing
 	}
 	return rights
+}
+
+// offerSetUp says how the first administrator is made, as long as there is none: no password is
+// there before somebody chose it.
+func (p *program) offerSetUp(ctx context.Context) {
+	link, err := p.people.SetUpLink(ctx)
+	switch {
+	case err != nil:
+		p.log.Error("the link for the first administrator cannot be made; postern user add --role admin makes one", "error", err)
+	case link != "":
+		p.log.Warn("nobody is administrator yet: this link makes one, once, within a day; it is also in "+people.SetUpFile+" in the data folder", "link", link)
+	}
 }

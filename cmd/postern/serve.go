@@ -131,6 +131,9 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 		return err
 	}
 	defer pages.close()
+	if pages != nil {
+		p.offerSetUp(ctx)
+	}
 	wg.Go(func() { p.probe(ctx) })
 	wg.Go(func() { p.housekeeping(ctx) })
 	wg.Go(func() { p.watch(ctx) })

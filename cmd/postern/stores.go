@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"postern/audit"
 	"postern/journal"
 	"postern/lists"
 	"postern/people"
@@ -26,6 +27,7 @@ type stores struct {
 	journal    *journal.Store
 	policies   *policies.Store
 	lists      *lists.Store
+	audit      *audit.Log
 	people     *people.Store
 }
 
@@ -52,7 +54,10 @@ func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bo
 	if s.lists, err = lists.Open(ctx, lists.Options{DB: s.db, Log: log}); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	if s.people, err = openPeople(ctx, cfg, s.db, log); err != nil {
+	if s.audit, err = audit.Open(ctx, audit.Options{DB: s.db, Log: log}); err != nil {
+		return nil, errors.Join(fmt.Errorf("log of acts: %w", err), s.close())
+	}
+	if s.people, err = openPeople(ctx, cfg, s, log, nil); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
