@@ -49,6 +49,7 @@ func endpoints() []endpoint {
 	all = append(all, heldCalls()...)
 	all = append(all, contentCalls()...)
 	all = append(all, actCalls()...)
+	all = append(all, listCalls()...)
 	all = append(all, ruleCalls()...)
 	all = append(all, siteCalls()...)
 	return append(all, peopleCalls()...)

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"postern/audit"
+	"postern/lists"
 	"postern/people"
 	"postern/review"
 )
@@ -23,6 +24,10 @@ type Desk interface {
 	Do(ctx context.Context, who *people.Actor, a review.Act) (*review.Done, error)
 	Undo(ctx context.Context, who *people.Actor, id string) error
 	WouldAllow(ctx context.Context, who *people.Actor, id string, a review.Allow) (*review.Effect, error)
+
+	Entries(ctx context.Context, who *people.Actor, text string, expired bool) ([]*lists.Entry, error) // of the lists
+	AddEntries(ctx context.Context, who *people.Actor, list []review.NewEntry) ([]*lists.Entry, error)
+	RemoveEntries(ctx context.Context, who *people.Actor, names []review.EntryName) ([]*lists.Entry, error)
 
 	Requests(ctx context.Context, who *people.Actor, state string, cursor string, limit int) (*review.Page, error)
 	Views(ctx context.Context, who *people.Actor) ([]review.View, error)
