@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	blitiri.com.ar/go/spf v1.6.0
+	filippo.io/bigmod v0.1.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/baruwa-enterprise/clamd v1.0.1
 	github.com/emersion/go-message v0.18.2

@@ -17,7 +17,7 @@ const (
 // A dkimKey is a parsed key record, or why it is none. It never changes.
 type dkimKey struct {
 	fault   dkimFault
-	rsa     *rsa.PublicKey
+	rsa     *rsaKey
 	ed      ed25519.PublicKey
 	bits    int
 	testing bool // t=y
@@ -106,6 +106,6 @@ func (k *dkimKey) readRSA(der []byte) dkimFault {
 	case k.bits > maxRSABits:
 		return dkimFault{dkimPolicy, "key is too long"}
 	}
-	k.rsa = key
+	k.rsa = newRSAKey(key)
 	return dkimFault{}
 }

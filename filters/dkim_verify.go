@@ -3,9 +3,7 @@ package filters
 import (
 	"cmp"
 	"context"
-	"crypto"
 	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -219,7 +217,7 @@ func (v *dkimVerifier) verifyHeader(x headerIndex, s *dkimSignature) dkimFault {
 	var ok bool
 	switch {
 	case key.rsa != nil && s.facts.Algorithm == "rsa-sha256":
-		ok = rsa.VerifyPKCS1v15(key.rsa, crypto.SHA256, sum, s.sig) == nil
+		ok = key.rsa.verifies(sum, s.sig)
 	case key.ed != nil && s.facts.Algorithm == "ed25519-sha256": // RFC 8463 3: signs the hash
 		ok = ed25519.Verify(key.ed, sum, s.sig)
 	default:
