@@ -62,15 +62,3 @@ func TestVendoredFiles(t *testing.T) {
 		}
 	}
 }
-
-// Hidden characters are shown, so that nobody reads what is not there.
-func TestVisible(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain": "plain", "a\u202egnp.exe": "a‹U+202E›gnp.exe", "two\nlines": "two lines", "null\x00": "null‹U+0000›",
-		"שלום": "שלום", "zero\u200bwidth": "zero‹U+200B›width",
-	} {
-		if got := visible(in); got != want {
-			t.Errorf("%q is shown as %q, want %q", in, got, want)
-		}
-	}
-}

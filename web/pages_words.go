@@ -8,8 +8,8 @@ import (
 	"io/fs"
 	"strings"
 	"time"
-	"unicode"
 
+	"postern/preview"
 	"postern/review"
 )
 
@@ -21,14 +21,16 @@ func (s *Server) words() template.FuncMap {
 		"short":  func(t time.Time) string { return shortTime(t, s.now()) },
 		"ago":    func(t time.Time) string { return ago(s.now().Sub(t)) },
 		"left":   func(t time.Time) string { return left(t.Sub(s.now())) },
-		"soon":   func(t time.Time) bool { return !t.IsZero() && t.Sub(s.now()) < 48*time.Hour },
 		"size":   sizeWords,
+		"size64": func(n int) string { return sizeWords(int64(n)) },
+		"word":   func(text string) string { return strings.ReplaceAll(text, " ", "-") },
+		"done":   doneName,
 		"took":   tookWords,
 		"class":  className,
 		"verb":   verbName,
 		"result": resultName,
-		"safe":   visible,
-		"cut":    func(n int, text string) string { return cut(visible(text), n) },
+		"safe":   preview.VisibleName,
+		"cut":    func(n int, text string) string { return cut(preview.VisibleName(text), n) },
 		"asset":  s.asset,
 		"many":   many,
 		"count":  countWords,
@@ -37,6 +39,7 @@ func (s *Server) words() template.FuncMap {
 		"join":   strings.Join,
 		"symbol": symbolOf,
 		"said":   said,
+		"keymap": keymap,
 	}
 }
 
@@ -215,26 +218,6 @@ func symbolOf(result string) string {
 	return "fail"
 }
 
-// visible shows characters that would hide or turn round what people read: controls, and those
-// that override the direction of writing (Unicode TR 36).
-func visible(text string) string {
-	if !strings.ContainsFunc(text, hidden) {
-		return text
-	}
-	var b strings.Builder
-	for _, r := range text {
-		switch {
-		case r == '\t' || r == '\n' || r == '\r':
-			b.WriteByte(' ')
-		case hidden(r):
-			fmt.Fprintf(&b, "‹U+%04X›", r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
-
 // cut shortens a text to n characters.
 func cut(text string, n int) string {
 	i := 0
@@ -245,10 +228,4 @@ func cut(text string, n int) string {
 		i++
 	}
 	return text
-}
-
-// hidden tells characters that must not act on the page that shows them.
-func hidden(r rune) bool {
-	return unicode.IsControl(r) || r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069 ||
-		r == 0x200B || r == 0x2060 || r == 0xFEFF || r == 0xAD || r >= 0xE0000 && r <= 0xE007F || r == 0x2028 || r == 0x2029
 }

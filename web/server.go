@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"postern/mail"
 )
 
 // Config is what a Server needs.
@@ -14,6 +16,7 @@ type Config struct {
 	People  People         // nil: nobody can sign in
 	Origin  string         // as browsers see it: https://quarantine.example.org, without a path
 	Proxies []netip.Prefix // whose X-Forwarded-For is believed
+	Hosts   []string       // names of ours and of our relays: their Received fields are believed
 	Log     *slog.Logger
 }
 
@@ -24,13 +27,14 @@ type Server struct {
 	pages  map[string]*template.Template
 	hashes map[string]string // of the embedded files
 	now    func() time.Time
+	spool  *mail.Spool // messages that are looked at
 	cross  http.CrossOriginProtection
 }
 
 // New makes a server. Nothing in it needs closing. It panics when an embedded template cannot be
 // read, which tests would have found.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, mux: http.NewServeMux(), now: time.Now}
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), now: time.Now, spool: mail.NewSpool("", 1<<20, 64<<20)}
 	err := s.trust(cfg.Origin)
 	if err == nil {
 		s.hashes, err = hashAssets()

@@ -1,0 +1,74 @@
+package web
+
+import (
+	"flag"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"postern/people"
+)
+
+var shots = flag.String("shots", "", "make the pictures of the documentation in this folder")
+var only = flag.String("only", "", "of the pictures: those whose name holds this")
+
+// A shot is one picture of a page.
+type shot struct {
+	name, path    string
+	width, height int64
+	dark          bool
+	role          people.Role
+}
+
+func pictures() []shot {
+	var out []shot
+	for _, p := range []shot{{name: "list", path: "/"}, {name: "message", path: "/m/" + sampleID(1)}, {name: "explain", path: "/m/" + sampleID(1) + "#explain"}, {name: "overview", path: "/overview"}, {name: "rules", path: "/rules"}} {
+		p.role, p.width, p.height = people.Admin, 1360, 860
+		out = append(out, p)
+		dark := p
+		dark.name, dark.dark = p.name+"-dark", true
+		out = append(out, dark)
+	}
+	for _, p := range []shot{{name: "list-phone", path: "/"}, {name: "message-phone", path: "/m/" + sampleID(1)}} {
+		p.role, p.width, p.height = people.Admin, 390, 800
+		out = append(out, p)
+	}
+	return out
+}
+
+// The pictures of the documentation: make screenshots.
+func TestScreenshots(t *testing.T) {
+	if *shots == "" {
+		t.Skip("make screenshots asks for them")
+	}
+	b := newBed(t, people.Admin)
+	srv := httptest.NewServer(b)
+	t.Cleanup(srv.Close) // after the browser, whose streams it would wait for
+	ctx := chromium(t)
+	for _, p := range pictures() {
+		if !strings.Contains(p.name, *only) {
+			continue
+		}
+		b.who = person(p.role)
+		scheme := "light"
+		if p.dark {
+			scheme = "dark"
+		}
+		look(t, ctx, scheme, p.width, p.height, srv.URL+p.path)
+		if err := chromedp.Do(ctx, chromedp.Sleep(300*time.Millisecond)); err != nil { // frames and fonts
+			t.Fatal(err)
+		}
+		png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+		if err != nil {
+			t.Fatalf("%s: %v", p.name, err)
+		}
+		if err := os.WriteFile(filepath.Join(*shots, p.name+".png"), png, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
