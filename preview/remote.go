@@ -14,6 +14,7 @@ type remotes struct {
 	count int
 	hosts []string
 	urls  map[string]bool
+	list  []string
 }
 
 const maxRemoteHosts = 50
@@ -38,6 +39,12 @@ func (w *rewriter) note(t *html.Token) {
 		case key == "srcset" || key == "imagesrcset":
 			for _, part := range strings.Split(a.Val[:min(len(a.Val), 8<<10)], ",") {
 				u, _, _ := strings.Cut(strings.TrimSpace(part), " ")
+				w.remote.add(u)
+			}
+		case key == "srcdoc" && !w.inner:
+			inner := rewriter{inner: true}
+			inner.rewrite(a.Val)
+			for _, u := range inner.remote.list {
 				w.remote.add(u)
 			}
 		case fetching[key], key == "href" && slices.Contains([]string{"link", "base", "image", "use", "feimage", "script"}, t.Data):
@@ -67,7 +74,7 @@ func (r *remotes) styles(css string) {
 }
 
 func (r *remotes) add(u string) {
-	u = strings.TrimSpace(u)
+	u = strings.NewReplacer("\t", "", "\r", "", "\n", "").Replace(strings.TrimSpace(u))
 	host := filters.URLHost(u)
 	if host == "" || r.urls[u] {
 		return
@@ -78,10 +85,11 @@ func (r *remotes) add(u string) {
 	r.count++
 	if len(r.urls) < maxLinks {
 		r.urls[u] = true
+		r.list = append(r.list, u)
 	}
 	if len(r.hosts) < maxRemoteHosts && !slices.Contains(r.hosts, host) {
 		r.hosts = append(r.hosts, host)
 	}
 }
 
-func (r *remotes) has(u string) bool { return r.urls[strings.TrimSpace(u)] }
+func (r *remotes) has(u string) bool { return r.urls[u] }

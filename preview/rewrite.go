@@ -25,6 +25,8 @@ type rewriter struct {
 	used int // bytes of pictures
 	cut  bool
 
+	inner bool // of a document within a document
+
 	anchors []Link
 	anchor  int // of the open one, from 1
 	removed []string
