@@ -14,7 +14,7 @@ import (
 // Restamp makes the message of a held item as it is released: a fresh block on top, and taken
 // off what is taken off a message that is relayed at once. raw is the message as received; the
 // source closes it when it is an io.Closer.
-func Restamp(cfg Config, it *quarantine.Item, raw io.Reader, now time.Time) (src Source, size int64, err error) {
+func Restamp(cfg Config, it *quarantine.Item, raw io.Reader, now time.Time, danger string) (src Source, size int64, err error) {
 	start := make([]byte, min(it.Size, maxRelayHeader))
 	n, err := io.ReadFull(raw, start)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -29,6 +29,9 @@ func Restamp(cfg Config, it *quarantine.Item, raw io.Reader, now time.Time) (src
 	b := append([]byte(nil), fmt.Sprintf("Received: by %s %s id %s;\r\n\t%s\r\n", cfg.Hostname, product, it.ID, now.Format(traceDate))...)
 	b = appendField(b, "X-Postern-Id", it.ID)
 	b = appendField(b, "X-Postern-Verdict", "released")
+	if danger != "" {
+		b = appendField(b, "X-Postern-Danger", danger)
+	}
 	if len(it.Copies) == 1 { // of several, each would learn of the others
 		b = appendField(b, "X-Postern-Reason", it.Copies[0].Because)
 	}

@@ -109,7 +109,7 @@ func TestRestamp(t *testing.T) {
 	b.submit(t, b.talk(), []string{"a@example.org"}, &textUpload{text: raw})
 	for id, it := range b.q.items {
 		closed := false
-		src, size, err := Restamp(Config{Hostname: "gw.test"}, it, &closer{strings.NewReader(string(b.q.bytes[id])), &closed}, it.Received)
+		src, size, err := Restamp(Config{Hostname: "gw.test"}, it, &closer{strings.NewReader(string(b.q.bytes[id])), &closed}, it.Received, "virus Eicar")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +123,7 @@ func TestRestamp(t *testing.T) {
 		}
 		src.(interface{ Close() error }).Close()
 		h := mail.ParseHeader([]byte(got.String()), mail.HeaderLimits{})
-		if int64(got.Len()) != size || !strings.HasSuffix(got.String(), sample) || h.Count("Authentication-Results") != 0 || h.Get("X-Postern-Verdict").Value() != "released" || h.Get("X-Postern-Reason").Value() != "looks odd" || !closed {
+		if int64(got.Len()) != size || !strings.HasSuffix(got.String(), sample) || h.Count("Authentication-Results") != 0 || h.Get("X-Postern-Verdict").Value() != "released" || h.Get("X-Postern-Reason").Value() != "looks odd" || h.Get("X-Postern-Danger").Value() != "virus Eicar" || !closed {
 			t.Errorf("size %d, %d bytes, closed %v:\n%s", size, got.Len(), closed, got.String())
 		}
 	}

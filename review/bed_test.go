@@ -184,22 +184,23 @@ func (s *sink) all() int {
 }
 
 type scanner struct {
-	found string
-	err   error
-	scans int
-	mu    sync.Mutex
+	found  string
+	unsure string
+	err    error
+	scans  int
+	mu     sync.Mutex
 }
 
-func (s *scanner) Scan(_ context.Context, _ *mail.Envelope, body *mail.Body) (string, error) {
+func (s *scanner) Scan(_ context.Context, _ *mail.Envelope, body *mail.Body) (review.Scanned, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scans++
 	r := body.Open()
 	defer r.Close()
 	if text, err := io.ReadAll(r); err != nil || !bytes.Contains(text, []byte("hello")) {
-		return "", fmt.Errorf("%q, %w", text, errors.Join(err, errors.New("not the message")))
+		return review.Scanned{}, fmt.Errorf("%q, %w", text, errors.Join(err, errors.New("not the message")))
 	}
-	return s.found, s.err
+	return review.Scanned{Found: s.found, Unsure: s.unsure}, s.err
 }
 
 func actor(role people.Role, login string, addresses ...string) *people.Actor {

@@ -44,8 +44,14 @@ const (
 
 // A Scanner looks for viruses.
 type Scanner interface {
-	// Scan names what is in the message, "" when it is clean. An error is no answer.
-	Scan(ctx context.Context, env *mail.Envelope, body *mail.Body) (found string, err error)
+	// Scan looks at a whole message. An error is no answer.
+	Scan(ctx context.Context, env *mail.Envelope, body *mail.Body) (Scanned, error)
+}
+
+// Scanned is what a scanner says; the zero value: it is clean.
+type Scanned struct {
+	Found  string // name of what is in it
+	Unsure string // why the scanner could not look at all of it: it is encrypted, or too large
 }
 
 // Options of New.

@@ -170,7 +170,11 @@ func (d *Desk) scan(ctx context.Context, who *people.Actor, a *Act, it *quaranti
 		}
 		return danger, nil
 	}
-	found, err := d.o.Scanner.Scan(ctx, &it.Envelope, body)
+	said, err := d.o.Scanner.Scan(ctx, &it.Envelope, body)
+	found := said.Found
+	if danger == "virus" && found == "" {
+		found = said.Unsure // nobody can say that it is gone
+	}
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("the virus scanner gives no answer (%w)", err)

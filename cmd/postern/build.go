@@ -20,6 +20,7 @@ import (
 	"postern/journal"
 	"postern/mail"
 	"postern/policies"
+	"postern/review"
 	"postern/store"
 )
 
@@ -38,6 +39,7 @@ type program struct {
 	metrics  *metrics
 	policy   *policyState
 	breaker  *breaker.Breaker // nil: off
+	desk     *review.Desk
 }
 
 // build makes everything that serve needs. close what it returns.
@@ -87,6 +89,9 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 		Spool:      p.spool,
 		Log:        log,
 	})
+	if p.desk, err = openDesk(ctx, cfg, p.stores, p.upstream, log); err != nil {
+		return p, err
+	}
 	p.policy = &policyState{}
 	return p, p.loadPolicy(policies.Started)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"postern/mail"
 	"postern/quarantine"
+	"postern/review"
 )
 
 // heldCmd works on the store directly, also while the gateway runs.
@@ -31,7 +33,7 @@ func (heldCmd) Help() string {
 
 // What can be asked for, as the help shows it.
 const (
-	heldStates  = "kept, releasing, released, deleted or any"
+	heldStates  = "kept, spam, releasing, released, deleted or any"
 	heldClasses = "virus, spoof, malformed, attachment, spam, policy or undelivered"
 	logResults  = "delivered, held, mixed, refused, deferred, discarded or abandoned"
 )
@@ -258,8 +260,9 @@ func (c *heldRawCmd) Run(out output) error {
 type heldDeleteCmd struct {
 	IDs []string `arg:"" name:"id" help:"As held list shows them."`
 	storeFlags
-	To   []string `help:"Only these recipients' copies (repeatable)." sep:"none" placeholder:"ADDRESS"`
-	JSON bool     `name:"json" help:"One JSON object a message."`
+	To     []string `help:"Only these recipients' copies (repeatable)." sep:"none" placeholder:"ADDRESS"`
+	Reason string   `help:"Why, for the log of acts." placeholder:"TEXT"`
+	JSON   bool     `name:"json" help:"One JSON object a message."`
 }
 
 // Help is shown by --help.
@@ -279,9 +282,16 @@ func (c *heldDeleteCmd) Run(out output) error {
 	if err != nil {
 		return err
 	}
+	desk, err := openDesk(ctx, a.cfg, a.stores, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
 	failed := false
 	for _, id := range c.IDs {
-		err := a.quarantine.Delete(ctx, id, a.by, to...)
+		said, err := doAs(ctx, desk, a.by, review.Act{Do: review.Delete, IDs: []string{id}, To: to, Reason: c.Reason})
+		if err == nil && said != "deleted" {
+			err = errors.New(said)
+		}
 		failed = report(out, c.JSON, id, "deleted", notFound(id, err)) || failed
 	}
 	if failed {

@@ -137,6 +137,7 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 	wg.Go(func() { p.probe(ctx) })
 	wg.Go(func() { p.housekeeping(ctx) })
 	wg.Go(func() { p.watch(ctx) })
+	wg.Go(func() { p.desk.Run(ctx) })
 	errs := make([]error, len(listeners))
 	for i, l := range listeners {
 		p.log.Info("taking mail", "listen", l.Addr().String(), "domains", p.cfg.Domains, "upstream", p.cfg.Upstream.Servers, "version", version())
@@ -223,6 +224,7 @@ func (p *program) tidy(ctx context.Context, now time.Time) {
 	failed("pruning the journal", err)
 	_, err = p.lists.Prune(ctx, now)
 	failed("pruning the lists", err)
+	failed("tidying the desk", p.desk.Tidy(ctx, now))
 	if u, err := p.quarantine.Usage(ctx); err == nil && u.Max > 0 && u.Bytes > u.Max/10*8 {
 		p.log.Warn("the quarantine is nearly full: when it is, mail that has to be held is answered 452", "bytes", u.Bytes, "max", u.Max)
 	}

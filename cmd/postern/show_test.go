@@ -42,7 +42,7 @@ func TestMistakesOnTheCommandLineSayWhereToLook(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                           "",
 		"held":                       "See postern held --help",
-		"held list --state foo":      "it is kept, releasing, released, deleted or any\nSee postern held list --help",
+		"held list --state foo":      "it is kept, spam, releasing, released, deleted or any\nSee postern held list --help",
 		"log search --result refusd": "did you mean refused?",
 		"held show":                  "See postern held show --help",
 		"serve --listne :25":         "did you mean \"--listen\"",
