@@ -43,11 +43,6 @@ func openDesk(ctx context.Context, cfg *Config, s *stores, up gateway.Upstream, 
 	return review.New(ctx, o)
 }
 
-// commandActor is who types commands on the machine itself: whoever owns the data may do all.
-func commandActor(login string) *people.Actor {
-	return &people.Actor{Person: people.Person{Login: login, Name: login, Role: people.Admin}, By: people.ByCommand}
-}
-
 // freshActor gives an actor as the account is now: acts that wait are carried out by who may do
 // them then.
 func freshActor(cfg *Config, s *people.Store) func(context.Context, *people.Actor) (*people.Actor, error) {
@@ -130,8 +125,8 @@ func (s *deskScanner) Scan(ctx context.Context, env *mail.Envelope, body *mail.B
 }
 
 // doAs has the desk do something for a command and says what became of it, as the command does.
-func doAs(ctx context.Context, d *review.Desk, by string, act review.Act) (said string, err error) {
-	done, err := d.Do(ctx, commandActor(by), act)
+func doAs(ctx context.Context, d *review.Desk, who *people.Actor, act review.Act) (said string, err error) {
+	done, err := d.Do(ctx, who, act)
 	if errors.Is(err, review.ErrNotFound) {
 		return "", quarantine.ErrNotFound
 	}

@@ -288,7 +288,7 @@ func (c *heldDeleteCmd) Run(out output) error {
 	}
 	failed := false
 	for _, id := range c.IDs {
-		said, err := doAs(ctx, desk, a.by, review.Act{Do: review.Delete, IDs: []string{id}, To: to, Reason: c.Reason})
+		said, err := doAs(ctx, desk, a.who(), review.Act{Do: review.Delete, IDs: []string{id}, To: to, Reason: c.Reason})
 		if err == nil && said != "deleted" {
 			err = errors.New(said)
 		}

@@ -68,7 +68,7 @@ func (c *heldReleaseCmd) Run(out output) error {
 	}
 	failed := false
 	for _, id := range c.IDs {
-		said, err := doAs(ctx, desk, a.by, review.Act{Do: review.Release, IDs: []string{id}, To: to, Again: c.Again, Danger: c.Danger, Reason: c.Reason})
+		said, err := doAs(ctx, desk, a.who(), review.Act{Do: review.Release, IDs: []string{id}, To: to, Again: c.Again, Danger: c.Danger, Reason: c.Reason})
 		failed = report(out, c.JSON, id, said, notFound(id, err)) || failed
 	}
 	if failed {
