@@ -51,9 +51,9 @@ type call struct {
 	r      *http.Request
 	w      http.ResponseWriter
 	desk   Desk
+	server *Server
 	people People
-	still  func() bool // whether the caller could make it again now
-	body   any         // pointer to the endpoint's body
+	body   any // pointer to the endpoint's body
 }
 
 // written is the answer of a call that has written it by itself.
@@ -139,7 +139,7 @@ func (s *Server) endpoint(e endpoint) http.Handler {
 				return
 			}
 		}
-		c := &call{ctx: r.Context(), who: who, r: r, w: w, desk: s.cfg.Desk, people: s.cfg.People, still: func() bool { return s.still(r) }}
+		c := &call{ctx: r.Context(), who: who, r: r, w: w, desk: s.cfg.Desk, people: s.cfg.People, server: s}
 		if !e.open && !who.May(e.needs) {
 			s.problem(w, r, review.ErrForbidden)
 			return

@@ -53,7 +53,7 @@ func events(c *call) (any, error) {
 			}
 			ok = say("event: held\nid: " + row.ID + "\ndata: " + string(data) + "\n\n")
 		case <-tick.C:
-			ok = c.still() && say(": still here\n\n")
+			ok = c.server.still(c.r) && say(": still here\n\n")
 		case <-end.C:
 			return written{}, nil
 		case <-c.ctx.Done():

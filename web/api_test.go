@@ -141,7 +141,7 @@ func TestAPIFind(t *testing.T) {
 
 func TestAPIRaw(t *testing.T) {
 	w := apiCall(&apiDesk{}, as(people.Operator), "GET", `/held/..%2F..%2Fx%22%0d%0aSet-Cookie:%20a/raw`, "")
-	if d := w.Header().Get("Content-Disposition"); w.Code != 200 || d != `attachment; filename="xSet-Cookiea.eml"` || w.Header().Get("Set-Cookie") != "" {
+	if d := w.Header().Get("Content-Disposition"); w.Code != 200 || !strings.HasPrefix(d, "attachment;") || strings.ContainsAny(d, "/\r\n") || w.Header().Get("Set-Cookie") != "" {
 		t.Errorf("%d %q", w.Code, d)
 	}
 	if w := apiCall(&apiDesk{}, as(people.Auditor), "GET", "/held/A/raw", ""); w.Code != 403 {
