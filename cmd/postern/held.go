@@ -260,6 +260,7 @@ func (c *heldRawCmd) Run(out output) error {
 type heldDeleteCmd struct {
 	IDs []string `arg:"" name:"id" help:"As held list shows them."`
 	storeFlags
+	remoteFlags
 	To     []string `help:"Only these recipients' copies (repeatable)." sep:"none" placeholder:"ADDRESS"`
 	Reason string   `help:"Why, for the log of acts." placeholder:"TEXT"`
 	JSON   bool     `name:"json" help:"One JSON object a message."`
@@ -272,27 +273,48 @@ func (heldDeleteCmd) Help() string {
 
 // Run deletes.
 func (c *heldDeleteCmd) Run(out output) error {
+	to, err := addresses(c.To)
+	if err != nil {
+		return err
+	}
+	act := review.Act{Do: review.Delete, To: to, Reason: c.Reason}
+	if r, err := c.remote(); err != nil || r != nil {
+		if err != nil {
+			return err
+		}
+		return each(out, c.JSON, c.IDs, act, deleted(r.act))
+	}
 	ctx := context.Background()
 	a, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer a.close()
-	to, err := addresses(c.To)
-	if err != nil {
-		return err
-	}
 	desk, err := openDesk(ctx, a.cfg, a.stores, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
-	failed := false
-	for _, id := range c.IDs {
-		said, err := doAs(ctx, desk, a.who(), review.Act{Do: review.Delete, IDs: []string{id}, To: to, Reason: c.Reason})
+	return each(out, c.JSON, c.IDs, act, deleted(func(act review.Act) (string, error) { return doAs(ctx, desk, a.who(), act) }))
+}
+
+// deleted has a command fail where there was nothing to delete any more.
+func deleted(do func(review.Act) (string, error)) func(review.Act) (string, error) {
+	return func(act review.Act) (string, error) {
+		said, err := do(act)
 		if err == nil && said != "deleted" {
 			err = errors.New(said)
 		}
-		failed = report(out, c.JSON, id, "deleted", notFound(id, err)) || failed
+		return said, err
+	}
+}
+
+// each does something with one message after the other, and tells what became of each.
+func each(out output, asJSON bool, ids []string, act review.Act, do func(review.Act) (string, error)) error {
+	failed := false
+	for _, id := range ids {
+		act.IDs = []string{id}
+		said, err := do(act)
+		failed = report(out, asJSON, id, said, notFound(id, err)) || failed
 	}
 	if failed {
 		return errQuiet

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"postern/quarantine"
+	"postern/review"
 )
 
 // ask lists over the API. Its rows have every field of an item.
@@ -35,4 +36,13 @@ func (c *heldListCmd) ask(r *remote) (items []*quarantine.Item, next string, err
 	}
 	err = r.call("GET", "/held", q, nil, &page)
 	return page.Rows, page.Next, err
+}
+
+// act does something over the API, as doAs does it here.
+func (r *remote) act(act review.Act) (said string, err error) {
+	var done review.Done
+	if err := r.call("POST", "/acts", nil, act, &done); err != nil {
+		return "", err
+	}
+	return actSaid(&done)
 }

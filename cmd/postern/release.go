@@ -11,6 +11,7 @@ import (
 type heldReleaseCmd struct {
 	IDs []string `arg:"" name:"id" help:"As held list shows them."`
 	storeFlags
+	remoteFlags
 	Upstream []string `help:"Internal server, HOST:PORT." placeholder:"HOST:PORT" sep:"none"`
 	Domain   []string `help:"Domain that mail is taken for." placeholder:"DOMAIN" sep:"none"`
 	To       []string `help:"Only these recipients; an address it was not sent to gets a further copy (repeatable)." sep:"none" placeholder:"ADDRESS"`
@@ -27,6 +28,17 @@ func (heldReleaseCmd) Help() string {
 
 // Run releases.
 func (c *heldReleaseCmd) Run(out output) error {
+	to, err := addresses(c.To)
+	if err != nil {
+		return err
+	}
+	act := review.Act{Do: review.Release, To: to, Again: c.Again, Danger: c.Danger, Reason: c.Reason}
+	if r, err := c.remote(); err != nil || r != nil {
+		if err != nil {
+			return err
+		}
+		return each(out, c.JSON, c.IDs, act, r.act)
+	}
 	ctx := context.Background()
 	a, err := c.open(ctx)
 	if err != nil {
@@ -53,10 +65,6 @@ func (c *heldReleaseCmd) Run(out output) error {
 	if err != nil {
 		return err
 	}
-	to, err := addresses(c.To)
-	if err != nil {
-		return err
-	}
 	for _, a := range to {
 		if !gcfg.Domains.Contains(a.Domain) {
 			return &usageError{fmt.Sprintf("%s is in none of the domains that mail is taken for", a)}
@@ -66,13 +74,5 @@ func (c *heldReleaseCmd) Run(out output) error {
 	if err != nil {
 		return err
 	}
-	failed := false
-	for _, id := range c.IDs {
-		said, err := doAs(ctx, desk, a.who(), review.Act{Do: review.Release, IDs: []string{id}, To: to, Again: c.Again, Danger: c.Danger, Reason: c.Reason})
-		failed = report(out, c.JSON, id, said, notFound(id, err)) || failed
-	}
-	if failed {
-		return errQuiet
-	}
-	return nil
+	return each(out, c.JSON, c.IDs, act, func(act review.Act) (string, error) { return doAs(ctx, desk, a.who(), act) })
 }
