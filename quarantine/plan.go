@@ -163,6 +163,9 @@ func (q *Query) choices(all []*search.Condition) []choice {
 	for _, o := range q.Only {
 		if name, ok := strings.CutPrefix(o, "@"); ok {
 			domains = append(domains, name)
+		} else if _, name, ok := tag(o); ok {
+			domains = append(domains, name)
+			whole = append(whole, o)
 		} else {
 			whole = append(whole, o)
 		}

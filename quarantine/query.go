@@ -30,7 +30,7 @@ type Query struct {
 	Until     time.Time         // before this
 	Where     *search.Condition // over Fields and Marks; nil: all
 	Marks     map[string]Mark   // fields of other rooms, by name
-	Only      []string          // addresses and @domains, in lower case, whose copies may be seen. nil: all; empty, but not nil: none
+	Only      []string          // whose copies may be seen, in lower case: addresses, @domains, user+@domain for all that begin so. nil: all; empty, but not nil: none
 	Limit     int               // 0: 50; at most 500
 	Cursor    string            // what List returned for the page before
 }
@@ -118,16 +118,30 @@ func (q *Query) only(row string) (string, []any) {
 	if q.Only == nil {
 		return "TRUE", nil
 	}
-	var whole, domains []any
+	var whole, domains, tags []any
+	tagged := ""
 	for _, o := range q.Only {
 		if name, ok := strings.CutPrefix(o, "@"); ok {
 			domains = append(domains, name)
+		} else if begin, name, ok := tag(o); ok {
+			tagged += fmt.Sprintf(" OR (%s.domain = ? AND substr(%s.rcpt, 1, length(?)) = ?)", row, row)
+			tags = append(tags, name, begin, begin)
 		} else {
 			whole = append(whole, o)
 		}
 	}
 	places := func(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
-	return fmt.Sprintf("(%s.rcpt IN (%s) OR %s.domain IN (%s))", row, places(len(whole)), row, places(len(domains))), append(whole, domains...)
+	return fmt.Sprintf("(%s.rcpt IN (%s) OR %s.domain IN (%s)%s)", row, places(len(whole)), row, places(len(domains)), tagged),
+		append(append(whole, domains...), tags...)
+}
+
+// tag takes apart what stands in Only for all addresses with something behind a "+".
+func tag(only string) (begin, domain string, ok bool) {
+	at := strings.LastIndex(only, "+@")
+	if at < 1 {
+		return "", "", false
+	}
+	return only[:at+1], only[at+2:], true
 }
 
 // For leaves in it only the copies for some addresses and @domains (in lower case), with a
@@ -159,6 +173,9 @@ func sees(only []string, c *Copy) bool {
 	address, at := key(c.Recipient.Address), "@"+domain(c.Recipient.Address)
 	for _, o := range only {
 		if o == address || o == at {
+			return true
+		}
+		if begin, _, ok := tag(o); ok && strings.HasPrefix(address, begin) && strings.HasSuffix(o, at) {
 			return true
 		}
 	}

@@ -186,7 +186,7 @@ func (d *Desk) one(ctx context.Context, who *people.Actor, a *Act, it *quarantin
 	case Delete:
 		return d.delete(ctx, who, a, it)
 	case Spam:
-		return d.spam(ctx, who, it)
+		return d.spam(ctx, who, a, it)
 	case Ask:
 		return d.askFor(ctx, who, a, it)
 	case Approve:

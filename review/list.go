@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"postern/people"
@@ -21,7 +20,7 @@ func (d *Desk) List(ctx context.Context, who *people.Actor, f Find) (*Page, erro
 		return nil, err
 	}
 	f.Limit = store.Page(f.Limit)
-	items, next, err := d.pick(ctx, who, f, lookMost)
+	items, next, err := d.pick(ctx, who, f)
 	if err != nil {
 		return nil, err
 	}
@@ -36,10 +35,17 @@ func (d *Desk) List(ctx context.Context, who *people.Actor, f Find) (*Page, erro
 	return page, err
 }
 
-// views are what Find.View may be, as chips have them.
-func views() [][2]string {
-	return [][2]string{{"", "Waiting"}, {"mine", "Mine"}, {"unseen", "Not seen"}, {"asked", "Release asked"},
-		{"expiring", "Expires within a day"}, {"released", "Released"}, {"spam", "Spam"}, {"deleted", "Deleted"}, {"all", "All"}}
+// A listed view is one that Find.View may name.
+type listedView struct {
+	name, label string
+	chip        bool // it has one, with its count
+	staff       bool // for those who look at mail for others
+}
+
+func views() []listedView {
+	return []listedView{{"", "Waiting", false, false}, {"mine", "Mine", true, true}, {"unseen", "Not seen", true, false}, {"asked", "Release asked", true, false},
+		{"expiring", "Expires within a day", true, false}, {"released", "Released", false, false}, {"spam", "Spam", false, false},
+		{"deleted", "Deleted", false, false}, {"all", "All", false, false}}
 }
 
 // classes are those of held mail, as chips have them.
@@ -54,7 +60,7 @@ type InputError struct{ Text string }
 func (e *InputError) Error() string { return e.Text }
 
 func (f *Find) check() error {
-	if !slices.ContainsFunc(views(), func(v [2]string) bool { return v[0] == f.View }) {
+	if !slices.ContainsFunc(views(), func(v listedView) bool { return v.name == f.View }) {
 		return &InputError{fmt.Sprintf("there is no view %q", f.View)}
 	}
 	if f.State != "" && f.View == "" {
@@ -74,170 +80,64 @@ func (f *Find) check() error {
 	return nil
 }
 
-const (
-	lookMost  = 20_000 // items that one page looks at
-	countMost = 5_000  // items that are counted
-	soon      = 24 * time.Hour
-)
+const soon = 24 * time.Hour // what expires within it is expiring
 
 // pick gives a page of items, only own copies left in each.
-func (d *Desk) pick(ctx context.Context, who *people.Actor, f Find, most int) (items []*quarantine.Item, next string, err error) {
-	q := f.held(whole(who))
-	fits, err := d.fits(ctx, who, f)
+func (d *Desk) pick(ctx context.Context, who *people.Actor, f Find) (items []*quarantine.Item, next string, err error) {
+	q, err := d.query(who, f)
 	if err != nil {
 		return nil, "", err
 	}
-	for looked := 0; looked < most; {
-		list, more, err := d.o.Quarantine.List(ctx, q)
-		if err != nil {
-			return nil, "", err
-		}
-		for _, it := range list {
-			at := quarantine.CursorAfter(it)
-			if !own(who, it) || !fits(it) {
-				continue
-			}
-			if items = append(items, it); f.Limit > 0 && len(items) == f.Limit {
-				if more == "" && it == list[len(list)-1] {
-					at = ""
-				}
-				return items, at, nil
-			}
-		}
-		looked += len(list)
-		if q.Cursor = more; more == "" {
-			return items, "", nil
+	list, next, err := d.o.Quarantine.List(ctx, q)
+	for _, it := range list {
+		if own(who, it) {
+			items = append(items, it)
 		}
 	}
-	return items, q.Cursor, nil
+	return items, next, err
 }
 
-// held is the part of a Find that the quarantine looks for itself. What tells of copies is left
-// to fits when the actor does not see all of them.
-func (f *Find) held(all bool) quarantine.Query {
-	q := quarantine.Query{Sender: f.Sender, Since: f.Since, Until: f.Until, Cursor: f.Cursor, Limit: 500, State: quarantine.Any}
-	if all {
-		q.Class, q.Rule, q.Recipient, q.Text = f.Class, f.Rule, f.Recipient, f.Query
-		switch f.View {
-		case "released", "deleted", "spam":
-			q.State = quarantine.State(f.View)
-		case "all":
-		default:
-			q.State = ""
-		}
-	}
-	return q
-}
-
-// fits gives what tells whether an item with the actor's own copies belongs to a Find.
-func (d *Desk) fits(ctx context.Context, who *people.Actor, f Find) (func(*quarantine.Item) bool, error) {
-	var marked map[string]bool
-	var err error
-	switch f.View {
-	case "mine", "unseen", "asked":
-		if marked, err = d.marked(ctx, who, f.View); err != nil {
-			return nil, err
-		}
-	}
-	words := strings.Fields(strings.ToLower(f.Query))
-	return func(it *quarantine.Item) bool {
-		switch f.View {
-		case "all":
-		case "released", "deleted", "spam":
-			if string(it.State) != f.View {
-				return false
-			}
-		default:
-			if it.State != quarantine.Kept && it.State != quarantine.Releasing {
-				return false
-			}
-		}
-		switch f.View {
-		case "mine", "asked":
-			if !marked[it.ID] {
-				return false
-			}
-		case "unseen":
-			if marked[it.ID] {
-				return false
-			}
-		case "expiring":
-			if it.Expires.After(d.now().Add(soon)) {
-				return false
-			}
-		}
-		return (f.State == "" || string(it.State) == f.State) && f.copy(it) && hasWords(it, words)
-	}, nil
-}
-
-// copy reports whether a copy has class, rule and recipient of the Find.
-func (f *Find) copy(it *quarantine.Item) bool {
-	has := func(fits func(c *quarantine.Copy) bool) bool {
-		return slices.ContainsFunc(it.Copies, func(c quarantine.Copy) bool { return fits(&c) })
-	}
-	return (f.Class == "" || has(func(c *quarantine.Copy) bool { return c.Class == f.Class })) &&
-		(f.Rule == "" || has(func(c *quarantine.Copy) bool { return c.Rule == f.Rule })) &&
-		(f.Recipient == "" || has(func(c *quarantine.Copy) bool {
-			return addressed(lower(c.Recipient.Address), strings.ToLower(f.Recipient))
-		}))
-}
-
-func addressed(address, want string) bool {
-	switch {
-	case strings.HasPrefix(want, "@"):
-		return strings.HasSuffix(address, want)
-	case strings.Contains(want, "@"):
-		return address == want
-	}
-	return strings.Contains(address, want)
-}
-
-func hasWords(it *quarantine.Item, words []string) bool {
-	if len(words) == 0 {
-		return true
-	}
-	text := []string{it.Subject, it.From, it.Envelope.Sender.String()}
-	for i := range it.Copies {
-		text = append(text, it.Copies[i].Recipient.Address.String(), it.Copies[i].Because)
-	}
-	all := strings.ToLower(strings.Join(text, "\n"))
-	return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(all, w) })
-}
-
-// count tells how many items a Find picks.
+// count tells how many items a Find picks, as far as it is counted.
 func (d *Desk) count(ctx context.Context, who *people.Actor, f Find) (Count, error) {
-	f.Cursor, f.Limit = "", countMost
-	items, next, err := d.pick(ctx, who, f, lookMost)
-	return Count{N: len(items), More: next != ""}, err
+	q, err := d.query(who, f)
+	if err != nil {
+		return Count{}, err
+	}
+	n, err := d.o.Quarantine.CountUpTo(ctx, q, 0, countWithin)
+	return Count{n.N, n.More}, err
 }
 
-// chips count what would be left by each class.
+const countWithin = 200 * time.Millisecond
+
+// chips count what would be left by each class, and in the views that wait for somebody.
 func (d *Desk) chips(ctx context.Context, who *people.Actor, f Find) ([]Chip, error) {
-	on := f.Class
-	f.Class, f.Cursor, f.Limit = "", "", countMost
-	items, next, err := d.pick(ctx, who, f, lookMost)
+	q, err := d.query(who, f)
 	if err != nil {
 		return nil, err
 	}
-	n := map[string]int{}
-	for _, it := range items {
-		for class := range classesOf(it) {
-			n[class]++
-		}
+	groups, err := d.o.Quarantine.Counts(ctx, q, "class")
+	if err != nil {
+		return nil, err
 	}
 	var out []Chip
 	for _, c := range classes() {
-		if n[c[0]] > 0 || on == c[0] {
-			out = append(out, Chip{Name: "class:" + c[0], Label: c[1], On: on == c[0], Count: Count{n[c[0]], next != ""}})
+		for _, g := range groups {
+			if g.Value == c[0] && (g.N > 0 || g.More || f.Class == c[0]) {
+				out = append(out, Chip{Name: "class:" + c[0], Label: c[1], On: f.Class == c[0], Count: Count{g.N, g.More}})
+			}
 		}
 	}
-	return out, nil
-}
-
-func classesOf(it *quarantine.Item) map[string]bool {
-	out := map[string]bool{}
-	for i := range it.Copies {
-		out[it.Copies[i].Class] = true
+	for _, v := range views() {
+		if !v.chip || v.staff && !reviews(who) {
+			continue
+		}
+		one := f
+		one.View = v.name
+		n, err := d.count(ctx, who, one)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Chip{Name: "view:" + v.name, Label: v.label, On: f.View == v.name, Count: n})
 	}
-	return out
+	return out, nil
 }

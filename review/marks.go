@@ -84,29 +84,6 @@ func (m *marks) request(who *people.Actor, it *quarantine.Item) *Request {
 	return nil
 }
 
-// marked gives the messages that the actor's own marks pick for a view.
-func (d *Desk) marked(ctx context.Context, who *people.Actor, view string) (map[string]bool, error) {
-	out := map[string]bool{}
-	query, args := "SELECT item FROM review_seen WHERE whose = ?", []any{whose(who)}
-	switch view {
-	case "mine":
-		query, args = "SELECT item FROM review_taken WHERE by = ?", []any{who.Login}
-	case "asked":
-		query, args = "SELECT item FROM review_requests WHERE state = 'asked'", nil
-		if only, all := who.Sight(); !all {
-			in, more := within("rcpt", only)
-			query, args = query+" AND "+in, more
-		}
-	}
-	err := d.each(ctx, query, args, func(rows *sql.Rows) error {
-		var item string
-		err := rows.Scan(&item)
-		out[item] = true
-		return err
-	})
-	return out, err
-}
-
 // mark carries out Seen, Unseen, Take and Leave.
 func (d *Desk) mark(tx *store.Tx, who *people.Actor, v Verb, item string) (changed bool, err error) {
 	var n int64
@@ -151,14 +128,19 @@ func among(column string, values []string) (string, []any) {
 	return column + " IN (?" + strings.Repeat(", ?", max(len(values)-1, 0)) + ")", args
 }
 
-// within is the condition that a recipient is one of addresses and @domains; nobody for none.
+// within is the condition that a recipient is one of those of sight; nobody for none.
 func within(column string, only []string) (string, []any) {
 	terms, args := []string{"FALSE"}, []any{}
 	for _, o := range only {
-		if strings.HasPrefix(o, "@") {
+		at := strings.LastIndexByte(o, '@')
+		switch {
+		case at == 0:
 			terms = append(terms, "substr("+column+", -length(?)) = ?")
 			args = append(args, o, o)
-		} else {
+		case at > 1 && o[at-1] == '+':
+			terms = append(terms, "(substr("+column+", -length(?)) = ? AND substr("+column+", 1, length(?)) = ?)")
+			args = append(args, o[at:], o[at:], o[:at], o[:at])
+		default:
 			terms = append(terms, column+" = ?")
 			args = append(args, o)
 		}

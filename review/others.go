@@ -29,8 +29,8 @@ func (d *Desk) delete(ctx context.Context, who *people.Actor, a *Act, it *quaran
 }
 
 // spam notes that the copies in sight are spam, for those who learn from it.
-func (d *Desk) spam(ctx context.Context, who *people.Actor, it *quarantine.Item) (result, words string, err error) {
-	to, left, err := d.targets(who, &Act{}, it, func(st quarantine.State) bool { return st == quarantine.Kept })
+func (d *Desk) spam(ctx context.Context, who *people.Actor, a *Act, it *quarantine.Item) (result, words string, err error) {
+	to, left, err := d.targets(who, a, it, func(st quarantine.State) bool { return st == quarantine.Kept })
 	if err != nil || len(to) == 0 {
 		return left, "is " + string(it.State) + " already", err
 	}

@@ -46,7 +46,7 @@ func (d *Desk) Requests(ctx context.Context, who *people.Actor, state string, cu
 	default:
 		return nil, &InputError{fmt.Sprintf("there is no state %q of a request: asked, approved or denied", state)}
 	}
-	if only, all := who.Sight(); !all {
+	if only := sight(who); only != nil {
 		in, args := within("rcpt", only)
 		w.Add(in, args...)
 	}

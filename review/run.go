@@ -184,7 +184,7 @@ func (d *Desk) carryAll(ctx context.Context, j *job) error {
 		}
 		f := *j.act.Find
 		f.Cursor, f.Limit = j.cursor, batch
-		items, next, err := d.pick(ctx, j.who, f, lookMost)
+		items, next, err := d.pick(ctx, j.who, f)
 		if err != nil {
 			return err
 		}
@@ -200,6 +200,14 @@ func (d *Desk) carryAll(ctx context.Context, j *job) error {
 }
 
 func (d *Desk) carryBatch(ctx context.Context, j *job, items []*quarantine.Item, next string) error {
+	q, err := d.query(j.who, *j.act.Find)
+	if err != nil {
+		return err
+	}
+	copies, err := d.o.Quarantine.Matching(ctx, q, items)
+	if err != nil {
+		return err
+	}
 	also := map[string]bool{}
 	for _, id := range j.act.Also {
 		also[id] = true
@@ -210,7 +218,12 @@ func (d *Desk) carryBatch(ctx context.Context, j *job, items []*quarantine.Item,
 			all[i].ID, all[i].Result, all[i].Words = items[i].ID, ResultLeft, "dangerous, and left out"
 			return
 		}
-		all[i] = d.carry(ctx, j.who, &j.act, items[i].ID)
+		one := j.act
+		if one.To = copies[items[i].ID]; len(one.To) == 0 {
+			all[i].ID, all[i].Result, all[i].Words = items[i].ID, ResultAlready, "it does not match any more"
+			return
+		}
+		all[i] = d.carry(ctx, j.who, &one, items[i].ID)
 	})
 	for i := range all {
 		j.tally.add(all[i].Result)
@@ -240,16 +253,10 @@ func perilous(it *quarantine.Item) bool {
 }
 
 // matching counts what a Find picks, however much it is.
-func (d *Desk) matching(ctx context.Context, who *people.Actor, f Find) (n int, err error) {
-	f.Cursor, f.Limit = "", countMost
-	for {
-		items, next, err := d.pick(ctx, who, f, lookMost)
-		if err != nil {
-			return 0, err
-		}
-		n += len(items)
-		if f.Cursor = next; next == "" {
-			return n, nil
-		}
+func (d *Desk) matching(ctx context.Context, who *people.Actor, f Find) (int, error) {
+	q, err := d.query(who, f)
+	if err != nil {
+		return 0, err
 	}
+	return d.o.Quarantine.Count(ctx, q)
 }

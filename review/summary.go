@@ -8,8 +8,10 @@ import (
 	"postern/quarantine"
 )
 
-// mostDangerous bounds how many dangerous messages a summary names.
-const mostDangerous = 100
+const (
+	mostDangerous = 100    // dangerous messages that a summary names
+	sumMost       = 20_000 // messages that it looks at one by one; all are counted
+)
 
 // Summary tells what an act would do.
 func (d *Desk) Summary(ctx context.Context, who *people.Actor, a Act) (*Summary, error) {
@@ -25,8 +27,8 @@ func (d *Desk) Summary(ctx context.Context, who *people.Actor, a Act) (*Summary,
 	if a.Find != nil {
 		f := *a.Find
 		f.Cursor, f.Limit = "", batch
-		for more := true; more; {
-			items, next, err := d.pick(ctx, who, f, lookMost)
+		for more := true; more && sum.seen < sumMost; {
+			items, next, err := d.pick(ctx, who, f)
 			if err != nil {
 				return nil, err
 			}
@@ -35,6 +37,11 @@ func (d *Desk) Summary(ctx context.Context, who *people.Actor, a Act) (*Summary,
 			}
 			f.Cursor, more = next, next != ""
 		}
+		n, err := d.matching(ctx, who, f)
+		if err != nil {
+			return nil, err
+		}
+		s.Items.N = n
 	} else {
 		items, err := d.o.Quarantine.Some(ctx, a.IDs)
 		if err != nil {
@@ -66,7 +73,6 @@ type summing struct {
 	senders, rules map[string]bool
 	danger         []*quarantine.Item
 	seen           int
-	left           int
 }
 
 func (t *summing) add(it *quarantine.Item) {
@@ -105,6 +111,9 @@ func (d *Desk) say(a *Act, s *Summary) []string {
 	words := []string{fmt.Sprintf("%s %s %s.", plural(s.Items.N), are, what)}
 	if a.Find != nil && len(s.Dangerous) > 0 {
 		words = append(words, fmt.Sprintf("%d of them may be dangerous (virus, malformed or attachment) and are left out, unless you tick them.", len(s.Dangerous)))
+	}
+	if s.Items.N > sumMost {
+		words = append(words, fmt.Sprintf("Senders, rules and dangerous mail are those of the newest %d.", sumMost))
 	}
 	if s.Refused > 0 {
 		words = append(words, fmt.Sprintf("With %s you may not do that.", plural(s.Refused)))

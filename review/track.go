@@ -24,7 +24,7 @@ func (d *Desk) Track(ctx context.Context, who *people.Actor, f Find) (*Page, err
 		Since: f.Since, Until: f.Until, Limit: store.Page(f.Limit), Cursor: f.Cursor}
 	q.Text, q.ID, q.MessageID = f.named()
 	page := &Page{Rows: []Row{}}
-	for looked := 0; looked < lookMost; {
+	for looked := 0; looked < 20_000; {
 		entries, next, err := d.o.Journal.Search(ctx, q)
 		if err != nil {
 			return nil, err
@@ -84,4 +84,14 @@ func trackRow(e *journal.Entry) Row {
 
 func result(e *journal.Entry, filter string) string {
 	return member(journal.Raw(e.Facts[filter]), "result").Text()
+}
+
+func addressed(address, want string) bool {
+	switch {
+	case strings.HasPrefix(want, "@"):
+		return strings.HasSuffix(address, want)
+	case strings.Contains(want, "@"):
+		return address == want
+	}
+	return strings.Contains(address, want)
 }
