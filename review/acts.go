@@ -160,7 +160,10 @@ func (d *Desk) Undo(ctx context.Context, who *people.Actor, id string) error {
 		}
 		return &line, nil
 	})
-	return errors.Join(err, refused)
+	if err != nil {
+		return err
+	}
+	return refused
 }
 
 // Acted tells how far an act of the actor has come.

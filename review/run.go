@@ -131,8 +131,8 @@ func (d *Desk) carryJob(ctx context.Context, j *job) error {
 func (d *Desk) doAll(ctx context.Context, who *people.Actor, a Act) (*Done, error) {
 	find := *a.Find
 	find.Cursor, find.Limit = "", 0
-	if find.Until.IsZero() || find.Until.After(d.now()) {
-		find.Until = d.now() // what comes later nobody has seen
+	if now := d.now().Add(time.Microsecond); find.Until.IsZero() || find.Until.After(now) {
+		find.Until = now // what comes later nobody has seen
 	}
 	a.Find = &find
 	n, err := d.matching(ctx, who, find)
