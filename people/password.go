@@ -142,7 +142,7 @@ func parseHash(kept string) (*hashed, bool) {
 	}
 	salt, err1 := base64.RawStdEncoding.Strict().DecodeString(parts[4])
 	sum, err2 := base64.RawStdEncoding.Strict().DecodeString(parts[5])
-	if err1 != nil || err2 != nil || len(salt) != saltSize || len(sum) != hashSize {
+	if err1 != nil || err2 != nil || len(salt) != saltSize || len(sum) != hashSize || strings.ContainsAny(kept, "\r\n") { // base64 skips ends of lines
 		return nil, false
 	}
 	return &hashed{m, t, p, salt, sum}, true

@@ -17,6 +17,18 @@ func (e *WaitError) Error() string {
 	return fmt.Sprintf("too many tries: wait %s", max(e.Wait, time.Second).Round(time.Second))
 }
 
+// Ways are how people may sign in here.
+type Ways struct {
+	Mail      bool // by a mailed link
+	OpenID    bool // by OpenID Connect
+	AdminTOTP bool // administrators need a second factor
+}
+
+// Ways tells them.
+func (s *Store) Ways() Ways {
+	return Ways{Mail: s.o.MailSignIn && s.o.Mailer != nil, AdminTOTP: s.o.AdminTOTP}
+}
+
 // SignIn begins a session by login and password; old is the cookie that the browser had, which
 // ends. The errors are ErrSignIn whatever was wrong, WaitError and ErrBusy.
 func (s *Store) SignIn(ctx context.Context, login, password string, v Visitor, old string) (*Grant, error) {

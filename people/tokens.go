@@ -34,6 +34,9 @@ type Token struct {
 	Used    time.Time    `json:"used,omitzero"`
 }
 
+// All tells whether it may all that its person may.
+func (t *Token) All() bool { return t.Scopes == nil }
+
 // AddToken makes a token for a person and returns its secret, which is kept nowhere. A token makes
 // no tokens, so that one with few permissions does not grow.
 func (s *Store) AddToken(ctx context.Context, who *Actor, person, name string, scopes []Permission, life time.Duration) (*Token, string, error) {

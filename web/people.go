@@ -15,6 +15,16 @@ type People interface {
 	TokenActor(ctx context.Context, token string, from netip.Addr) (*people.Actor, error)
 
 	SignIn(ctx context.Context, login, password string, v people.Visitor, old string) (*people.Grant, error)
+	Second(ctx context.Context, cookie, code string, v people.Visitor) (*people.Grant, error)
+	NewTOTP(ctx context.Context, cookie string) (*people.Secret, error)
+	ConfirmTOTP(ctx context.Context, cookie, password, code string, v people.Visitor) (*people.Grant, []string, error)
+	DropTOTP(ctx context.Context, who *people.Actor, person, password string) error
+	Ways() people.Ways
+	AskLink(ctx context.Context, address string, v people.Visitor) (string, error)
+	LinkHere(ctx context.Context, token, cookie string) error
+	UseLink(ctx context.Context, token, code, cookie string, v people.Visitor, old string) (*people.Grant, error)
+	SetUpHolds(ctx context.Context, token string) error
+	SetUp(ctx context.Context, token, login, name, password string, v people.Visitor, old string) (*people.Grant, error)
 	SignOut(ctx context.Context, cookie string, from netip.Addr) error
 	SetPassword(ctx context.Context, who *people.Actor, person, old, password string) error
 	Sessions(ctx context.Context, who *people.Actor, person, cookie string) ([]*people.Session, error)

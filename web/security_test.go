@@ -22,7 +22,11 @@ type site struct {
 	t      *testing.T
 	people *people.Store
 	clock  time.Time
+	db     *store.DB
 }
+
+// closeStore makes everything beneath fail.
+func (x *site) closeStore() { x.db.Close() }
 
 func newSite(t *testing.T, origin string, change func(*people.Options)) *site {
 	t.Helper()
@@ -31,7 +35,7 @@ func newSite(t *testing.T, origin string, change func(*people.Options)) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	x := &site{t: t, clock: time.Now()}
+	x := &site{t: t, clock: time.Now(), db: db}
 	o := people.Options{DB: db, Hashing: people.Hashing{Memory: 64, Passes: 1, AtOnce: 2}, Origin: origin, Clock: func() time.Time { return x.clock }}
 	if change != nil {
 		change(&o)

@@ -149,7 +149,9 @@ type tokenRemoveCmd struct {
 }
 
 // Help is shown by --help.
-func (tokenRemoveCmd) Help() string { return "Example:\n  postern user token remove 01k9zt0a6x2v9s3m8q4r5w7y1b" }
+func (tokenRemoveCmd) Help() string {
+	return "Example:\n  postern user token remove 01k9zt0a6x2v9s3m8q4r5w7y1b"
+}
 
 // Run removes.
 func (c *tokenRemoveCmd) Run(out output) error {
