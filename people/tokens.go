@@ -161,7 +161,7 @@ func (s *Store) TokenActor(ctx context.Context, token string, from netip.Addr) (
 
 // Tokens gives a person's tokens, without their secrets; "" gives everybody's.
 func (s *Store) Tokens(ctx context.Context, who *Actor, person string) ([]*Token, error) {
-	if person != who.ID && !who.May(ManagePeople) {
+	if (person == "" || person != who.ID) && !who.May(ManagePeople) {
 		return nil, ErrForbidden
 	}
 	rows, err := s.o.DB.Reader().QueryContext(ctx, selectTokens+" WHERE ? IN ('', t.person) ORDER BY p.login, t.id", person)

@@ -6,6 +6,7 @@ import (
 
 	"postern/mail"
 	"postern/people"
+	"postern/preview"
 )
 
 // peopleRoutes names what administrators do with accounts of others.
@@ -95,7 +96,7 @@ func readPerson(r *http.Request, id string) (people.Person, error) {
 	for _, text := range words(r.PostFormValue("addresses")) {
 		a, err := mail.ParseAddress(text, true)
 		if err != nil {
-			return p, &people.InvalidError{Why: visible(clip(text)) + " is no address"}
+			return p, &people.InvalidError{Why: preview.VisibleName(clip(text)) + " is no address"}
 		}
 		p.Addresses = append(p.Addresses, a)
 	}
