@@ -14,6 +14,7 @@ type Config struct {
 	Domains          mail.DomainSet     // who may be sent to; never empty
 	Proxies          []netip.Prefix     // peers that must send a PROXY header (v1 or v2); nobody else may
 	Trusted          []netip.Prefix     // relays of our own: limits spare them
+	InboxClients     []netip.Prefix     // who may bring mail to Postern itself: Deps.Inbox
 	TLS              func() *tls.Config // current configuration for STARTTLS; nil: not offered
 	RequireTLS       bool               // refuse MAIL in clear (530 5.7.0)
 	GreetDelay       time.Duration      // wait before the greeting; who speaks meanwhile is refused (early talker)

@@ -28,6 +28,7 @@ type Deps struct {
 	Upstream   Upstream
 	Quarantine Quarantine
 	Journal    Journal
+	Inbox      Inbox            // nil: nobody writes to Postern itself
 	Spool      *mail.Spool      // nil: one in Config.SpoolDir, bounded by Limits.Memory
 	Log        *slog.Logger     // nil: nothing is logged
 	Clock      func() time.Time // nil: time.Now
@@ -36,21 +37,23 @@ type Deps struct {
 // A Gateway takes messages by SMTP and brings each to one end. Its methods may be called from
 // several goroutines.
 type Gateway struct {
-	cfg        Config
-	front      *front
-	policy     atomic.Pointer[Policy]
-	upstream   Upstream
-	quarantine Quarantine
-	journal    Journal
-	spool      *mail.Spool
-	log        *slog.Logger
-	now        func() time.Time
-	ids        idSource
-	resends    resends
-	meters     meters
-	notices    notifier
-	seed       maphash.Seed // of fingerprints
-	trouble    trouble
+	cfg         Config
+	front       *front
+	policy      atomic.Pointer[Policy]
+	upstream    Upstream
+	quarantine  Quarantine
+	journal     Journal
+	inbox       Inbox
+	inboxDomain string // "" when there is none
+	spool       *mail.Spool
+	log         *slog.Logger
+	now         func() time.Time
+	ids         idSource
+	resends     resends
+	meters      meters
+	notices     notifier
+	seed        maphash.Seed // of fingerprints
+	trouble     trouble
 }
 
 // New returns a gateway that defers all mail until it has a policy.
@@ -67,6 +70,9 @@ func New(cfg Config, d Deps) *Gateway {
 	}
 	g := &Gateway{cfg: cfg, upstream: d.Upstream, quarantine: d.Quarantine, journal: d.Journal,
 		spool: d.Spool, log: d.Log, now: d.Clock, seed: maphash.MakeSeed()}
+	if d.Inbox != nil {
+		g.inbox, g.inboxDomain = d.Inbox, d.Inbox.Domain()
+	}
 	g.ids.entropy = ulid.Monotonic(rand.Reader, 0)
 	g.front = newFront(cfg, d.Log, g.connect, g.extensions)
 	return g

@@ -18,6 +18,7 @@ type recipient struct {
 	instead *rules.Verdict // what is done in place of verdict, since its effects could not be had; nil: verdict
 	decided bool
 	refused *mail.Reply // at RCPT
+	errand  *errand     // nil: it is mail for somebody else than Postern
 
 	did      rules.Disposition // what was done in the end
 	reply    *mail.Reply

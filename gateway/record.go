@@ -64,6 +64,9 @@ func (t *transaction) recordDurably(reply *mail.Reply) error {
 
 // entry tells all of the transaction, as it stands.
 func (t *transaction) entry(reply *mail.Reply) *journal.Entry {
+	if t.toInbox {
+		t.hideSecrets()
+	}
 	e := &journal.Entry{ID: t.env.ID, Received: t.env.Received, Policy: t.policy.version, Envelope: t.env,
 		Steps: t.steps, Took: time.Since(t.began)}
 	s := t.summary()
@@ -105,6 +108,9 @@ func (r *recipient) outcome(reply *mail.Reply, gone bool) journal.Outcome {
 		Score: v.Score, Held: r.held, Breaker: r.verdict.Breaker}
 	if r.did != rules.None {
 		o.Do = r.did.String()
+	}
+	if r.errand != nil && r.errand.done {
+		o.Do = commanded
 	}
 	if r.decided && r.verdict.Do != r.did {
 		o.Verdict = r.verdict.Do.String()
@@ -161,8 +167,11 @@ func joined(because, note string) string {
 	return because + " (" + note + ")"
 }
 
-// The results of a transaction in one word.
-const abandoned = "abandoned"
+// Results of a transaction in one word, of those that no verdict has.
+const (
+	abandoned = "abandoned"
+	commanded = "command" // mail to Postern itself
+)
 
 // sum gives the result in one word: of the recipients that were accepted, if any.
 func (t *transaction) sum() string {
@@ -173,7 +182,11 @@ func (t *transaction) sum() string {
 		if r.refused != nil && len(t.env.Recipients) > 0 {
 			continue
 		}
-		switch word := words[r.did]; {
+		word := words[r.did]
+		if r.errand != nil && r.errand.done {
+			word = commanded
+		}
+		switch {
 		case result == "":
 			result = word
 		case result != word && len(t.env.Recipients) == 0:

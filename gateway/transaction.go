@@ -50,6 +50,9 @@ type transaction struct {
 	taken   *mail.Reply // the internal server's first 2xx: from then on the answer is 250
 	steps   []journal.Step
 
+	errands []*errand // then it is mail to Postern itself, and nothing else
+	toInbox bool      // some recipient was in the inbox's domain
+
 	mu   sync.Mutex
 	busy bool  // a command is at work
 	over bool  // finished
@@ -108,8 +111,14 @@ func (t *transaction) rcpt(to mail.RcptTo) (reply *mail.Reply) {
 		}
 		t.admit(r, reply)
 	}()
+	if t.g.inbox != nil && to.Address.Domain == t.g.inboxDomain {
+		return t.errand(r)
+	}
 	if reply := t.g.serves(to); reply != nil {
 		return reply
+	}
+	if len(t.errands) > 0 {
+		return replySplit
 	}
 	if t.each {
 		r.scope = filters.NewScope(t.scope)
@@ -234,13 +243,16 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 	}()
 	rcpts := t.accepted()
 	t.body = t.g.spool.New()
-	if r := t.receive(u, undecided(rcpts)); r != nil {
+	if r := t.receive(u, len(t.errands) == 0 && undecided(rcpts)); r != nil {
 		return r
 	}
 	ctx := within(context.WithoutCancel(t.ctx), t.g.cfg.Limits.Decide, errDeadline)
 	defer ctx.end()
 	if r := t.inspect(u); r != nil {
 		return r
+	}
+	if len(t.errands) > 0 {
+		return t.carryOut(ctx)
 	}
 	print, known := t.print()
 	if known && t.g.resends.has(print, t.g.now()) {

@@ -21,7 +21,7 @@ type Entry struct {
 	From      string                     `json:"from,omitempty"`
 	MessageID string                     `json:"message_id,omitempty"`
 	Size      int64                      `json:"size"`
-	Result    string                     `json:"result"` // delivered held mixed refused deferred discarded abandoned
+	Result    string                     `json:"result"` // delivered held mixed refused deferred discarded command abandoned
 	Reply     mail.Reply                 `json:"-"`      // the last reply to the client
 	Outcomes  []Outcome                  `json:"outcomes"`
 	Facts     map[string]json.RawMessage `json:"facts,omitempty"` // all that was gathered, by filter; errors in .error
@@ -35,7 +35,7 @@ type Entry struct {
 // An Outcome is what became of one recipient's copy.
 type Outcome struct {
 	Recipient mail.Address    `json:"recipient"`
-	Do        string          `json:"do"`                // what was done: deliver quarantine reject defer discard
+	Do        string          `json:"do"`                // what was done: deliver quarantine reject defer discard command
 	Verdict   string          `json:"verdict,omitempty"` // what the rules said, when that differs (a reject that was held instead)
 	Rule      string          `json:"rule,omitempty"`
 	Class     string          `json:"class,omitempty"`

@@ -33,7 +33,7 @@ type metrics struct {
 func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		messages: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_messages_total", Help: "Transactions by their end: delivered held mixed refused deferred discarded abandoned."}, []string{"result"}),
+		messages: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_messages_total", Help: "Transactions by their end: delivered held mixed refused deferred discarded command abandoned."}, []string{"result"}),
 		rules:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_verdicts_total", Help: "Recipients' copies by deciding rule and what was done."}, []string{"rule", "do"}),
 		filters:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "postern_filter_seconds", Help: "Time that a filter took.", Buckets: []float64{.0005, .002, .01, .05, .2, 1, 5, 20}}, []string{"filter", "state"}),
 		took:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "postern_transaction_seconds", Help: "Time from MAIL to the final reply.", Buckets: []float64{.001, .005, .02, .1, .5, 2, 10, 60, 240}}),

@@ -263,7 +263,7 @@ func saidOf(e *journal.Entry) string {
 
 // didWord is a disposition as people say it.
 func didWord(do string) string {
-	words := map[string]string{"deliver": "delivered", "quarantine": "held", "reject": "refused", "defer": "put off", "discard": "discarded"}
+	words := map[string]string{"deliver": "delivered", "quarantine": "held", "reject": "refused", "defer": "put off", "discard": "discarded", "command": "for Postern itself"}
 	return cmp.Or(words[do], "nothing was done")
 }
 
