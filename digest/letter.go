@@ -82,7 +82,7 @@ func (d *Digests) page(who *people.Actor, list []*news, more bool, since time.Ti
 		}
 	}
 	if released {
-		p.Intro = append(p.Intro, `"Release" writes a mail: send it as it is, from this mailbox. It works for this one message, once. Opening a link releases nothing.`)
+		p.Intro = append(p.Intro, `"Release" and "Ask for release" write a mail: send it as it is, from this mailbox. It works for this one message only. To open a link changes nothing.`)
 	}
 	if rest := len(list) - d.o.MaxItems; rest > 0 && more {
 		p.End = append(p.End, fmt.Sprintf("And more than %d others.", rest))
@@ -118,7 +118,7 @@ func (d *Digests) entry(who *people.Actor, n *news) (e entry, byMail bool) {
 	}
 	line("Received", d.date(n.item.Received))
 	if e.Because = plain(c.Because, maxBecause); e.Because == "" {
-		e.Because = "The rules of this site held it."
+		e.Because = "a rule of this site held it"
 	}
 	if d.o.Origin != "" {
 		e.Links = append(e.Links, link{"Show", template.URL(d.o.Origin + "/m/" + url.PathEscape(n.item.ID))})
@@ -167,7 +167,7 @@ func (p *page) text() string {
 			for _, s := range e.Lines {
 				say("    %s", s)
 			}
-			say("    %s", e.Because)
+			say("    Why: %s", e.Because)
 			for _, l := range e.Links {
 				say("    %s: %s", l.Words, l.URL)
 			}

@@ -18,7 +18,7 @@ func plain(s string, max int) string {
 		switch {
 		case isDot(c) && joins(r, i) && !isNumber(r, i):
 			b.WriteString("[.]")
-		case isColon(c) && i > 0 && isWord(r[i-1]) && !unicode.IsDigit(r[i-1]) && i+1 < len(r) && r[i+1] != ' ':
+		case isColon(c) && i > 0 && r[i-1] != ' ' && i+1 < len(r) && r[i+1] != ' ' && !isTime(r, i):
 			b.WriteString("[:]")
 		case c == '/' && i > 0 && r[i-1] == '/', c == '\\' && i > 0 && r[i-1] == '\\':
 			b.WriteString(" " + string(c)) // a path that names a machine
@@ -88,4 +88,15 @@ func isNumber(r []rune, i int) bool {
 		}
 	}
 	return dots == 1 && i > from && i+1 < to && (to == len(r) || !isWord(r[to])) && (from == 0 || !isWord(r[from-1]))
+}
+
+// isTime reports whether the colon at i is the one in a time such as 12:30.
+func isTime(r []rune, i int) bool {
+	from := i
+	for from > 0 && isWord(r[from-1]) {
+		if from--; r[from] < '0' || r[from] > '9' {
+			return false
+		}
+	}
+	return from < i && r[i+1] >= '0' && r[i+1] <= '9' && (from == 0 || r[from-1] == ' ')
 }
