@@ -33,6 +33,7 @@ type bed struct {
 	db    *store.DB
 	held  *quarantine.Store
 	log   *audit.Log
+	story *journal.Store
 	lists *lists.Store
 	clock *quarantinetest.Clock
 	sink  *sink
@@ -63,6 +64,7 @@ func bedIn(t testing.TB, dir string, clock *quarantinetest.Clock, change ...func
 	j, err := journal.Open(t.Context(), journal.Options{DB: b.db, Clock: clock.Now})
 	ok(err)
 	t.Cleanup(func() { j.Close() })
+	b.story = j
 	b.lists, err = lists.Open(t.Context(), lists.Options{DB: b.db, Clock: clock.Now})
 	ok(err)
 	b.log, err = audit.Open(t.Context(), audit.Options{DB: b.db, Clock: clock.Now})
