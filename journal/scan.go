@@ -24,6 +24,7 @@ type Record struct {
 	Size     Raw
 	Result   Raw
 	Outcomes Raw
+	Filters  Raw // how each fared
 	Facts    Raw // all that was gathered for the message, by filter
 
 	detail []byte
@@ -41,6 +42,7 @@ type RecordOutcome struct {
 	Because   Raw
 	Score     Raw
 	Held      Raw
+	Effects   Raw // what was done to it, each as text
 	Shadow    Raw
 	Facts     Raw // those that were gathered for this recipient alone
 	Walk      Raw // the walk or its name, for Walk; empty when the rules were not asked
@@ -78,6 +80,8 @@ func (o *RecordOutcome) set(name []byte, v Raw) {
 		o.Score = v
 	case "held":
 		o.Held = v
+	case "effects":
+		o.Effects = v
 	case "shadow":
 		o.Shadow = v
 	case "facts":
@@ -105,6 +109,8 @@ func (r *Record) set(name []byte, v Raw) {
 		r.Result = v
 	case "outcomes":
 		r.Outcomes = v
+	case "filters":
+		r.Filters = v
 	case "facts":
 		r.Facts = v
 	}

@@ -235,3 +235,11 @@ func (c *compiler) reply(s scalar, do Disposition) *replyText {
 	r.text = c.template(s.part(utf8.RuneCountInString(s.value[:m[10]]), utf8.RuneCountInString(s.value)))
 	return r
 }
+
+// fixed is the text of a template that shows no values.
+func (t *template) fixed() (text string, ok bool) {
+	if len(t.parts) != 1 || t.parts[0].expr != nil {
+		return "", false
+	}
+	return t.parts[0].text, true
+}

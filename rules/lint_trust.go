@@ -238,3 +238,18 @@ const providers = `gmail.com googlemail.com google.com outlook.com hotmail.com l
  amazonses.com sendgrid.net mailgun.org mailgun.net mandrillapp.com mcsv.net mcdlv.net rsgsv.net sparkpostmail.com
  mailjet.com sendinblue.com brevo.com postmarkapp.com mtasv.net hubspotemail.net salesforce.com exacttarget.com
  amazonaws.com googleusercontent.com`
+
+// Provider tells of a domain whether everybody can have an address there, or send by it.
+func Provider(domain string) bool {
+	domain = strings.ToLower(domain)
+	for {
+		if slices.Contains(strings.Fields(providers), domain) {
+			return true
+		}
+		_, rest, ok := strings.Cut(domain, ".")
+		if !ok {
+			return false
+		}
+		domain = rest
+	}
+}

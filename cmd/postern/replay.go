@@ -12,6 +12,7 @@ import (
 
 	"postern/filters"
 	"postern/journal"
+	"postern/review"
 	"postern/rules"
 )
 
@@ -21,6 +22,9 @@ type replay struct {
 	facts    *storedFacts
 	report   *replayReport
 	regather func(ctx context.Context, rec *journal.Record, o *journal.RecordOutcome, missing []string) map[string]any // nil: never
+	sight    review.Sight                                                                                              // whose copies are looked at; nil: everybody's
+	examples int                                                                                                       // of each change
+	matched  func(rec *journal.Record, o *journal.RecordOutcome, v *rules.Verdict)                                     // told of each decision; nil: nobody
 	groups   map[changeKey]*changeGroup
 	missing  map[string]int
 }
@@ -38,6 +42,7 @@ type replayReport struct {
 	Refused        int            `json:"newly_refused"`
 	Deferred       int            `json:"newly_deferred"`
 	Discarded      int            `json:"newly_discarded"`
+	Effects        int            `json:"other_effects"` // delivered as before, but with other changes on the way
 	Undecidable    int            `json:"undecidable"`
 	GatheredAgain  int            `json:"gathered_again"` // messages whose filters ran again
 	Damaged        int            `json:"damaged"`        // entries that could not be read
@@ -46,7 +51,7 @@ type replayReport struct {
 	Contradictions int            `json:"contradictions"` // the same rules said otherwise then: a fault of ours
 }
 
-type changeKey struct{ was, wasRule, would, rule string }
+type changeKey struct{ was, wasRule, would, rule, effects string }
 
 // A changeGroup is the decisions that change in the same way.
 type changeGroup struct {
@@ -54,7 +59,7 @@ type changeGroup struct {
 	WasRule  string          `json:"was_rule"`
 	Would    string          `json:"would_be"`
 	Rule     string          `json:"rule"`
-	Effects  []string        `json:"effects,omitempty"` // that are added
+	Effects  []string        `json:"effects,omitempty"` // that are added; of other effects: +those that come and -those that go
 	Count    int             `json:"count"`
 	Examples []changeExample `json:"examples"`
 }
@@ -81,7 +86,7 @@ const (
 
 func newReplay(policy *rules.Policy, fs []filters.Filter) *replay {
 	return &replay{policy: policy, facts: newStoredFacts(newFactReader(fs, policy.Reads())), report: &replayReport{Rules: policy.Version()},
-		groups: map[changeKey]*changeGroup{}, missing: map[string]int{}}
+		examples: maxExamples, groups: map[changeKey]*changeGroup{}, missing: map[string]int{}}
 }
 
 // run decides every entry since then again.
@@ -93,19 +98,24 @@ func (p *replay) run(ctx context.Context, j *journal.Store, since time.Time) (*r
 	}); err != nil {
 		return nil, err
 	}
+	return p.done(), nil
+}
+
+// done puts the report in order.
+func (p *replay) done() *replayReport {
 	r := p.report
 	r.Changes, r.Missing = []*changeGroup{}, []missingFact{}
 	for _, g := range p.groups {
 		r.Changes = append(r.Changes, g)
 	}
 	slices.SortFunc(r.Changes, func(a, b *changeGroup) int {
-		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Would+a.Rule+a.Was+a.WasRule, b.Would+b.Rule+b.Was+b.WasRule))
+		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Would+a.Rule+a.Was+a.WasRule, b.Would+b.Rule+b.Was+b.WasRule), slices.Compare(a.Effects, b.Effects))
 	})
 	for fact, n := range p.missing {
 		r.Missing = append(r.Missing, missingFact{fact, n})
 	}
 	slices.SortFunc(r.Missing, func(a, b missingFact) int { return cmp.Or(b.Count-a.Count, strings.Compare(a.Fact, b.Fact)) })
-	return r, nil
+	return r
 }
 
 // entry decides for each recipient whom the rules were asked about.
@@ -117,8 +127,12 @@ func (p *replay) entry(ctx context.Context, rec *journal.Record) {
 		if len(o.Walk) == 0 {
 			continue
 		}
+		err := p.facts.recipient(o)
+		if p.sight != nil && (err != nil || !p.sight(p.facts.rcpt)) {
+			continue
+		}
 		p.report.Decisions++
-		if err := p.facts.recipient(o); err != nil {
+		if err != nil {
 			p.report.Damaged++
 			continue
 		}
@@ -174,13 +188,18 @@ func (p *replay) compare(rec *journal.Record, o *journal.RecordOutcome, v *rules
 		sameRule = true
 	}
 	r := p.report
-	if was == do {
+	if p.matched != nil {
+		p.matched(rec, o, v)
+	}
+	if effects, by := otherEffects(o, v, was); effects != nil {
+		p.change(changeKey{was, rule, do, by, strings.Join(effects, "\n")}, rec, o, v)
+	} else if was == do {
 		r.Unchanged++
 		if !sameRule {
 			r.OtherRule++
 		}
 	} else {
-		p.change(changeKey{was, rule, do, v.Rule}, rec, o, v)
+		p.change(changeKey{was, rule, do, v.Rule, ""}, rec, o, v)
 	}
 	if rec.Policy == r.Rules && p.facts.again == nil && (was != do || !sameRule) {
 		r.Contradictions++
@@ -189,16 +208,18 @@ func (p *replay) compare(rec *journal.Record, o *journal.RecordOutcome, v *rules
 
 func (p *replay) change(key changeKey, rec *journal.Record, o *journal.RecordOutcome, v *rules.Verdict) {
 	r := p.report
-	switch v.Do {
-	case rules.Quarantine:
+	switch {
+	case key.effects != "":
+		r.Effects++
+	case v.Do == rules.Quarantine:
 		r.Held++
-	case rules.Deliver:
+	case v.Do == rules.Deliver:
 		r.Delivered++
-	case rules.Reject:
+	case v.Do == rules.Reject:
 		r.Refused++
-	case rules.Defer:
+	case v.Do == rules.Defer:
 		r.Deferred++
-	case rules.Discard:
+	case v.Do == rules.Discard:
 		r.Discarded++
 	}
 	g := p.groups[key]
@@ -207,15 +228,18 @@ func (p *replay) change(key changeKey, rec *journal.Record, o *journal.RecordOut
 			return
 		}
 		g = &changeGroup{Was: key.was, WasRule: key.wasRule, Would: key.would, Rule: key.rule}
+		if key.effects != "" {
+			g.Effects = strings.Split(key.effects, "\n")
+		}
 		p.groups[key] = g
 	}
-	g.add(rec, o, v.Because)
+	g.add(rec, o, v.Because, p.examples)
 }
 
 // add counts a decision, and keeps it as an example when it is among the first.
-func (g *changeGroup) add(rec *journal.Record, o *journal.RecordOutcome, because string) {
+func (g *changeGroup) add(rec *journal.Record, o *journal.RecordOutcome, because string, most int) {
 	g.Count++
-	if len(g.Examples) == maxExamples {
+	if len(g.Examples) == most {
 		return
 	}
 	x := changeExample{ID: rec.ID, Recipient: o.Recipient.Text(), Subject: rec.Subject.Text(), Because: because}
@@ -237,7 +261,7 @@ func (g *changeGroup) printExamples(w io.Writer) {
 
 // changed is how many decisions would be others.
 func (r *replayReport) changed() int {
-	return r.Held + r.Delivered + r.Refused + r.Deferred + r.Discarded
+	return r.Held + r.Delivered + r.Refused + r.Deferred + r.Discarded + r.Effects
 }
 
 // words says a disposition as what would happen.
@@ -250,7 +274,7 @@ func (r *replayReport) summary() string {
 		n    int
 		what string
 	}{{r.Held, newly("quarantine")}, {r.Delivered, newly("deliver")}, {r.Refused, newly("reject")}, {r.Deferred, newly("defer")},
-		{r.Discarded, newly("discard")}, {r.Undecidable, "undecidable"}, {r.Damaged, "not readable"}} {
+		{r.Discarded, newly("discard")}, {r.Effects, "with other effects"}, {r.Undecidable, "undecidable"}, {r.Damaged, "not readable"}} {
 		if x.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", x.n, x.what))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -77,7 +78,11 @@ func (r *replayReport) print(w io.Writer) {
 		fmt.Fprintf(w, "%d messages in quarantine were looked at again\n", r.GatheredAgain)
 	}
 	for _, g := range r.Changes {
-		fmt.Fprintf(w, "\n%d newly %s (was %s)\n", g.Count, didBy(g.Would, g.Rule), didBy(g.Was, g.WasRule))
+		if g.Would == g.Was {
+			fmt.Fprintf(w, "\n%d %s with other effects: %s\n", g.Count, didWord(g.Would), clip(strings.Join(g.Effects, ", "), 10*wide))
+		} else {
+			fmt.Fprintf(w, "\n%d newly %s (was %s)\n", g.Count, didBy(g.Would, g.Rule), didBy(g.Was, g.WasRule))
+		}
 		g.printExamples(w)
 	}
 	if len(r.Missing) > 0 {

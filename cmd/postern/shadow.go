@@ -192,7 +192,7 @@ func (r *shadowRule) would(rec *journal.Record, o *journal.RecordOutcome, x *jou
 	if was == "" {
 		was = o.Do.Text()
 	}
-	key := changeKey{was, o.Rule.Text(), x.Do, strings.Join(x.Effects, ", ")}
+	key := changeKey{was: was, wasRule: o.Rule.Text(), would: x.Do, effects: strings.Join(x.Effects, ", ")}
 	g := r.groups[key]
 	if g == nil {
 		if len(r.groups) >= maxGroups {
@@ -201,7 +201,7 @@ func (r *shadowRule) would(rec *journal.Record, o *journal.RecordOutcome, x *jou
 		g = &changeGroup{Was: was, WasRule: key.wasRule, Would: x.Do, Rule: r.Rule, Effects: x.Effects}
 		r.groups[key] = g
 	}
-	g.add(rec, o, x.Because)
+	g.add(rec, o, x.Because, maxExamples)
 }
 
 // print shows the report to a person.
