@@ -30,6 +30,7 @@ type Options struct {
 	Linger    time.Duration    // wait for more entries to share a commit; 0: 100 ms; negative: none
 	Log       *slog.Logger     // nil: none
 	Told      Sink             // of each entry once it is written, or cannot be; nil: nobody
+	Written   Sink             // of each entry that is written, by one goroutine; nil: nobody
 }
 
 const maxBatch = 512
@@ -73,6 +74,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.Told == nil {
 		o.Told = func(*Entry) {}
+	}
+	if o.Written == nil {
+		o.Written = func(*Entry) {}
 	}
 	steps, err := fs.Sub(schema, "schema")
 	if err != nil {
@@ -215,6 +219,9 @@ func (s *Store) write(batch []pending) {
 			s.waiting.Add(-1)
 			s.queue.left(p.size)
 			s.o.Told(p.e)
+			if errs[i] == nil {
+				s.o.Written(p.e)
+			}
 		}
 		if errs[i] != nil {
 			s.lost.Add(1)

@@ -99,3 +99,12 @@ func proves(facts Raw, domain string) bool {
 	}
 	return result == "pass" && !permissive && strings.EqualFold(of, domain)
 }
+
+// Oldest is when the oldest entry came; the zero time when there is none.
+func (s *Store) Oldest(ctx context.Context) (at time.Time, err error) {
+	var seq sql.NullInt64
+	if err := s.o.DB.Reader().QueryRowContext(ctx, "SELECT min(seq) FROM entries").Scan(&seq); err != nil || !seq.Valid {
+		return at, err
+	}
+	return time.UnixMicro(seq.Int64).UTC(), nil
+}

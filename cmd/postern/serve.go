@@ -138,6 +138,7 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 	wg.Go(func() { p.housekeeping(ctx) })
 	wg.Go(func() { p.watch(ctx) })
 	wg.Go(func() { p.desk.Run(ctx) })
+	wg.Go(func() { p.tally.Run(ctx, p.journal) })
 	errs := make([]error, len(listeners))
 	for i, l := range listeners {
 		p.log.Info("taking mail", "listen", l.Addr().String(), "domains", p.cfg.Domains, "upstream", p.cfg.Upstream.Servers, "version", version())

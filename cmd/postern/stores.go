@@ -18,6 +18,7 @@ import (
 	"postern/policies"
 	"postern/quarantine"
 	"postern/store"
+	"postern/tally"
 )
 
 // stores is what stands in the data folder.
@@ -29,6 +30,7 @@ type stores struct {
 	lists      *lists.Store
 	audit      *audit.Log
 	people     *people.Store
+	tally      *tally.Tally // the daemon's; nil for commands
 }
 
 // openStores opens database, quarantine and journal; exclusive is for the one daemon of a data
@@ -45,7 +47,14 @@ func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bo
 	if s.quarantine, err = quarantine.Open(ctx, quarantine.Options{DB: s.db, Retention: time.Duration(cfg.Quarantine.Keep), MaxBytes: int64(cfg.Quarantine.MaxSize), Log: log}); err != nil {
 		return nil, errors.Join(fmt.Errorf("quarantine: %w", err), s.close())
 	}
-	if s.journal, err = journal.Open(ctx, journal.Options{DB: s.db, Retention: time.Duration(cfg.Journal.Keep), Log: log, Told: journal.LogSink(log)}); err != nil {
+	jo := journal.Options{DB: s.db, Retention: time.Duration(cfg.Journal.Keep), Log: log, Told: journal.LogSink(log)}
+	if exclusive {
+		if s.tally, err = tally.Open(ctx, tally.Options{DB: s.db, Keep: time.Duration(cfg.Journal.Keep), Log: log}); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+		jo.Written = s.tally.Count
+	}
+	if s.journal, err = journal.Open(ctx, jo); err != nil {
 		return nil, errors.Join(fmt.Errorf("journal: %w", err), s.close())
 	}
 	if s.policies, err = policies.Open(ctx, s.db); err != nil {
@@ -68,6 +77,9 @@ func (s *stores) close() error {
 	var errs []error
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())
+	}
+	if s.tally != nil { // behind the journal, of which it counts the last entries too
+		errs = append(errs, s.tally.Close())
 	}
 	if s.quarantine != nil {
 		errs = append(errs, s.quarantine.Close())
