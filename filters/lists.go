@@ -97,25 +97,20 @@ func (q *ListsQuestion) header(ctx context.Context, in *Input, trusted []netip.P
 	if f := h.Get("List-Id"); f != nil {
 		q.ListID = strings.TrimSpace(listID(f.Value()))
 	}
-	p := &listsProof{ctx: ctx, in: in}
-	q.Author = func() bool { return single && p.author(author.Domain) }
-	q.Signed = func(list string) bool {
-		return h.Count("List-Id") == 1 && (p.signed(list) || single && above(author.Domain, list) && p.author(author.Domain))
-	}
+	p := Proof(func(name string) (any, error) { return in.Fact(ctx, name) })
+	q.Author = func() bool { return single && p.Author(author.Domain) }
+	q.Signed = func(list string) bool { return h.Count("List-Id") == 1 && p.List(list, author.Domain) }
 	return nil
 }
 
-// A listsProof finds out who has sent a message, for allow entries that demand it. A filter that
-// gave no answer proves nothing.
-type listsProof struct {
-	ctx context.Context
-	in  *Input
-}
+// A Proof finds out who has sent a message, for allow entries that demand it, from the facts of
+// spf, dkim and dmarc that it is given. A filter that gave no answer proves nothing.
+type Proof func(filter string) (facts any, err error)
 
-// author reports whether DMARC passes for the author's domain; where that has no DMARC record,
+// Author reports whether DMARC passes for the author's domain; where that has no DMARC record,
 // SPF or DKIM has to pass for exactly this domain.
-func (p *listsProof) author(domain string) bool {
-	v, err := p.in.Fact(p.ctx, "dmarc")
+func (p Proof) Author(domain string) bool {
+	v, err := p("dmarc")
 	d, ok := v.(DMARCFacts)
 	if err != nil || !ok || d.Domain != domain {
 		return false
@@ -126,15 +121,21 @@ func (p *listsProof) author(domain string) bool {
 	if slices.Contains(p.signers(), domain) {
 		return true
 	}
-	v, err = p.in.Fact(p.ctx, "spf")
+	v, err = p("spf")
 	s, ok := v.(SPFFacts)
 	return err == nil && ok && s.Result == "pass" && !s.Permissive && !s.NullSender && s.Domain == domain
 }
 
+// List reports whether the domain of a mailing list is proven: it has signed, or the only author
+// is of it and proven; author is "" when there is none or more than one.
+func (p Proof) List(list, author string) bool {
+	return p.signed(list) || author != "" && above(author, list) && p.Author(author)
+}
+
 // signed reports whether the domain of a mailing list, or one above it, has signed the field that
 // names it: to any other signed message of that domain everybody can add the field.
-func (p *listsProof) signed(list string) bool {
-	v, err := p.in.Fact(p.ctx, "dkim")
+func (p Proof) signed(list string) bool {
+	v, err := p("dkim")
 	d, ok := v.(DKIMFacts)
 	return err == nil && ok && slices.ContainsFunc(d.Signatures, func(s DKIMSignature) bool {
 		return s.Result == dkimPass && above(s.Domain, list) && slices.Contains(s.Signed, "list-id") && !slices.Contains(s.Extra, "list-id")
@@ -142,8 +143,8 @@ func (p *listsProof) signed(list string) bool {
 }
 
 // signers are the domains whose signatures pass.
-func (p *listsProof) signers() []string {
-	v, err := p.in.Fact(p.ctx, "dkim")
+func (p Proof) signers() []string {
+	v, err := p("dkim")
 	if d, ok := v.(DKIMFacts); ok && err == nil {
 		return d.Domains
 	}

@@ -52,6 +52,26 @@ func newIndex(generation int64, entries []*Entry) *Index {
 	return x
 }
 
+// With is the index with one more entry, in place of one of the same value for the same
+// recipients. It shows what an entry would do, before it is added.
+func (x *Index) With(e Entry) *Index {
+	var all []*Entry
+	keep := func(list []*Entry) {
+		for _, o := range list {
+			if o.Value != e.Value || o.Scope != e.Scope {
+				all = append(all, o)
+			}
+		}
+	}
+	for _, list := range x.values {
+		keep(list)
+	}
+	for _, list := range x.networks {
+		keep(list)
+	}
+	return newIndex(x.generation, append(all, &e))
+}
+
 func family(a netip.Addr) int {
 	if a.Is4() {
 		return 0

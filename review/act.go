@@ -142,12 +142,16 @@ type ItemDone struct {
 
 // Effect is what an entry of the lists would have let in, found by replay over past mail.
 type Effect struct {
-	Days   int   `json:"days"`
-	Looked int   `json:"looked"`
-	In     int   `json:"in"`   // messages that were held or refused and would have been delivered
-	Spam   int   `json:"spam"` // of those: which people called spam
-	Rows   []Row `json:"rows"` // the newest of them
-	Unsure int   `json:"unsure"`
+	Looked int       `json:"looked"`
+	In     int       `json:"in"`     // messages that were held or refused and would have been delivered
+	Spam   int       `json:"spam"`   // of those: which people called spam
+	Rows   []Row     `json:"rows"`   // the newest of them
+	Unsure int       `json:"unsure"` // messages that it is about, of which nobody can tell
+	Days   int       `json:"days"`
+	Since  time.Time `json:"since"`            // how far back mail was looked at
+	Cut    bool      `json:"cut,omitempty"`    // there is more mail than could be looked at
+	Denied int       `json:"denied,omitempty"` // messages that it is about, but another entry denies
+	Why    string    `json:"why,omitempty"`    // why it would change nothing
 	// Entry as it would be written.
 	Entry lists.Entry `json:"entry"`
 }

@@ -2,9 +2,16 @@ package review
 
 import (
 	"context"
+	"errors"
 
 	"postern/lists"
 	"postern/mail"
+)
+
+// Errors of the rules that callers tell apart.
+var (
+	ErrFixed = errors.New("rules cannot be applied here") // no folder is configured for them
+	ErrDraft = errors.New("that makes no rule or test")   // and why
 )
 
 // A Sight tells whether mail to a recipient may be looked at; nil: all mail.

@@ -96,6 +96,32 @@ func (p *program) observe() {
 	})
 }
 
+// A neighbour is what Postern depends on, and what is wrong with it.
+type neighbour struct {
+	name string
+	err  error
+}
+
+// neighbours asks each how it is.
+func (p *program) neighbours() []neighbour {
+	list := []neighbour{
+		{"store", errors.Join(p.db.Err(), p.quarantine.Err(), p.journal.Err(), p.lists.Err(), p.gateway.Healthy())},
+		{"upstream", p.upstream.Health()},
+		{"dns", nil}}
+	if p.resolver.Degraded() {
+		list[2].err = errors.New("no answers")
+	}
+	if p.certs != nil {
+		list = append(list, neighbour{"certificate", p.certs.err()})
+	}
+	if len(p.cfg.ClamAV.Addresses) > 0 {
+		list = append(list, neighbour{"clamav", p.scanner()})
+	}
+	p.policy.mu.Lock()
+	defer p.policy.mu.Unlock()
+	return append(list, neighbour{"rules", p.policy.error})
+}
+
 // health tells the state of each neighbour in words without data; degraded is whether anything
 // is wrong. Filters that are off on purpose are told, but are no fault.
 func (p *program) health() (state map[string]any, degraded bool) {
@@ -106,24 +132,10 @@ func (p *program) health() (state map[string]any, degraded bool) {
 			state[name], degraded = "failed", true
 		}
 	}
-	say("store", errors.Join(p.db.Err(), p.quarantine.Err(), p.journal.Err(), p.lists.Err(), p.gateway.Healthy()))
-	say("upstream", p.upstream.Health())
-	if p.resolver.Degraded() {
-		say("dns", errors.New("no answers"))
-	} else {
-		say("dns", nil)
-	}
-	if p.certs != nil {
-		say("certificate", p.certs.err())
-	}
-	if p.webCerts != nil {
-		say("web_certificate", p.webCerts.err())
-	}
-	if len(p.cfg.ClamAV.Addresses) > 0 {
-		say("clamav", p.scanner())
+	for _, n := range p.neighbours() {
+		say(n.name, n.err)
 	}
 	p.policy.mu.Lock()
-	say("rules", p.policy.error)
 	if len(p.policy.off) > 0 {
 		state["off"] = p.policy.off
 	}

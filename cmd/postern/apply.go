@@ -103,8 +103,7 @@ func (c *rulesRollbackCmd) Run(out output) error {
 	return c.carryOut(out, cfg, p, policies.Rollback, note)
 }
 
-// carryOut puts a plan in force: records what is there, swaps the folder, records the new
-// version, has the running gateway take it, and puts the old set back when that refuses.
+// carryOut shows a plan and puts it in force, unless something speaks against it.
 func (c *applyFlags) carryOut(out output, cfg *Config, p *rulePlan, how, note string) error {
 	if !c.JSON {
 		p.print(out.out)
@@ -138,57 +137,70 @@ func (d *applied) print(out output) {
 }
 
 func (p *rulePlan) putInForce(cfg *Config, how, note string) (*applied, error) {
-	who := whoami()
+	return p.carryOut(atDisk{cfg}, cfg.Rules, whoami(), how, note)
+}
+
+// A placing is what rules are put in force with: a command's way to the data folder and to the
+// gateway that may run on it, or the gateway itself.
+type placing interface {
+	history(use func(ctx context.Context, h *policies.Store) error) error
+	// reload has a running gateway take the rule files with this print, and tells why it does not.
+	reload(ctx context.Context, h *policies.Store, who, print string) (running bool, problem string, err error)
+}
+
+// carryOut records what is there, swaps the folder, records the new version, has the running
+// gateway take it, and puts the old set back when that refuses.
+func (p *rulePlan) carryOut(at placing, dir, who, how, note string) (*applied, error) {
 	next := &policies.Version{Who: who, How: how, Note: note, Policy: p.Version, Rules: p.Rules.All,
 		Print: p.files.Print(), Forced: p.Tests.Failed > 0, Files: p.own()}
-	if err := recordFound(cfg, p.live); err != nil {
+	if err := recordFound(at, p.live); err != nil {
 		return nil, err
 	}
 	if p.touches() {
-		if err := policies.Swap(cfg.Rules, p.files); err != nil {
-			return nil, fmt.Errorf("the old rules stay in force: %w (who applies has to own the folder around %s: use sudo)", err, cfg.Rules)
+		if err := policies.Swap(dir, p.files); err != nil {
+			return nil, fmt.Errorf("the old rules stay in force: %w (who applies has to own the folder around %s: use sudo)", err, dir)
 		}
 	}
 	done := &applied{rulePlan: p}
-	err := withHistory(cfg, func(ctx context.Context, h *policies.Store) (err error) {
+	err := at.history(func(ctx context.Context, h *policies.Store) (err error) {
 		next.At = time.Now()
 		if done.N, err = h.Record(ctx, next); err != nil {
 			return fmt.Errorf("the rules are in their place, but not in the history: %w", err)
 		}
-		done.Running, done.Refused, err = order(ctx, cfg, h, &policies.Order{At: time.Now(), Who: who, What: policies.Reload, Arg: next.Print})
+		done.Running, done.Refused, err = at.reload(ctx, h, who, next.Print)
 		return err
 	})
 	if err != nil || done.Refused == "" || len(p.live) == 0 {
 		return done, err
 	}
-	return done, p.putBack(cfg, who, done.N)
+	return done, p.putBack(at, dir, who, done.N)
 }
 
 // putBack undoes what the gateway refused.
-func (p *rulePlan) putBack(cfg *Config, who string, n int64) error {
-	if err := policies.Swap(cfg.Rules, p.live); err != nil {
+func (p *rulePlan) putBack(at placing, dir, who string, n int64) error {
+	if err := policies.Swap(dir, p.live); err != nil {
 		return fmt.Errorf("the gateway refused the rules, and they cannot be taken away again: %w", err)
 	}
-	return withHistory(cfg, func(ctx context.Context, h *policies.Store) error {
+	return at.history(func(ctx context.Context, h *policies.Store) error {
 		files := rulesOnly(p.live)
 		back := &policies.Version{At: time.Now(), Who: who, How: policies.Rollback,
 			Note: fmt.Sprintf("the gateway refused version %d", n), Print: files.Print(), Files: files}
 		if _, err := h.Record(ctx, back); err != nil {
 			return err
 		}
-		_, _, err := order(ctx, cfg, h, &policies.Order{At: time.Now(), Who: who, What: policies.Reload, Arg: back.Print})
+		_, _, err := at.reload(ctx, h, who, back.Print)
 		return err // it is well again, and says so
 	})
 }
 
 // recordFound adds the rules in force to the history when somebody wrote them by hand since, so
 // that a rollback leads back to them.
-func recordFound(cfg *Config, live policies.Files) error {
+func recordFound(at placing, live policies.Files) error {
 	files := rulesOnly(live)
 	if len(files) == 0 {
 		return nil
 	}
-	return withHistory(cfg, func(ctx context.Context, h *policies.Store) error {
+	return at.history(func(ctx context.Context, h *policies.Store) error {
 		return recordHand(ctx, h, files, &policies.Version{How: policies.Reloaded, Note: "found in the folder, changed by hand"})
 	})
 }
@@ -205,6 +217,17 @@ func recordHand(ctx context.Context, h *policies.Store, files policies.Files, v 
 	}
 	_, err = h.Record(ctx, v)
 	return err
+}
+
+// atDisk puts rules in force as a command does.
+type atDisk struct{ cfg *Config }
+
+func (a atDisk) history(use func(ctx context.Context, h *policies.Store) error) error {
+	return withHistory(a.cfg, use)
+}
+
+func (a atDisk) reload(ctx context.Context, h *policies.Store, who, print string) (bool, string, error) {
+	return order(ctx, a.cfg, h, &policies.Order{At: time.Now(), Who: who, What: policies.Reload, Arg: print})
 }
 
 // withHistory lets use work with the history of the rules.

@@ -31,8 +31,29 @@ var (
 	factPath   = regexp.MustCompile(`\b([a-z_][a-z0-9_]*)\.([a-z_][a-z0-9_]*)(\[Q\])?`)
 )
 
+// A factValue is a fact that a sub-expression names.
+type factValue struct {
+	filter, name string // "spf", "spf.result"
+	value        string
+	gone         bool // value says why there is none
+}
+
+func (v *factValue) String() string {
+	if v.gone {
+		return v.name + ": " + v.value
+	}
+	return v.name + " = " + v.value
+}
+
 // values lists the facts that the text of a sub-expression names, each with its value.
 func (t *factTable) values(text string) (out []string) {
+	for _, v := range t.named(text) {
+		out = append(out, v.String())
+	}
+	return out
+}
+
+func (t *factTable) named(text string) (out []factValue) {
 	if t == nil {
 		return nil
 	}
@@ -48,44 +69,48 @@ func (t *factTable) values(text string) (out []string) {
 		if m[6] >= 0 {
 			key, _ = strconv.Unquote(quoted[strings.Count(bare[:m[6]], "Q")])
 		}
-		if value := t.value(zero, filter, fact, key); value != "" && !slices.Contains(out, value) {
-			out = append(out, value)
+		if v, ok := t.value(zero, filter, fact, key); ok && !slices.Contains(out, v) {
+			out = append(out, v)
 		}
 	}
 	return out
 }
 
 // value is one fact with its value, or one member of it.
-func (t *factTable) value(zero any, filter, fact, key string) string {
+func (t *factTable) value(zero any, filter, fact, key string) (v factValue, ok bool) {
 	kind := reflect.TypeOf(zero)
 	for i := range kind.NumField() {
 		f := kind.Field(i)
 		if f.Tag.Get("expr") != fact {
 			continue
 		}
-		name := filter + "." + fact
-		raw, ok := t.facts[filter]
-		if !ok {
-			return name + ": not gathered"
+		v = factValue{filter: filter, name: filter + "." + fact}
+		raw, there := t.facts[filter]
+		if !there {
+			v.value, v.gone = "not gathered", true
+			return v, true
 		}
 		whole := reflect.New(kind) // all of it, since some facts are made of others
 		if json.Unmarshal(raw, whole.Interface()) != nil {
-			return ""
+			return v, false
 		}
-		v := whole.Elem().Field(i)
-		if t.abridged && v.IsZero() && abridgedFacts(zero)[fact] {
-			return name + ": not kept"
+		found := whole.Elem().Field(i)
+		if t.abridged && found.IsZero() && abridgedFacts(zero)[fact] {
+			v.value, v.gone = "not kept", true
+			return v, true
 		}
 		if key != "" && f.Type.Kind() == reflect.Map {
-			item := v.MapIndex(reflect.ValueOf(key))
+			item := found.MapIndex(reflect.ValueOf(key))
 			if !item.IsValid() {
 				item = reflect.Zero(f.Type.Elem())
 			}
-			return fmt.Sprintf("%s[%q] = %s", name, key, valueWords(item))
+			v.name += fmt.Sprintf("[%q]", key)
+			found = item
 		}
-		return name + " = " + valueWords(v)
+		v.value = valueWords(found)
+		return v, true
 	}
-	return ""
+	return v, false
 }
 
 // valueWords writes the value of a fact on less than a line.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -19,30 +20,37 @@ import (
 
 // An explanation is what can be said of an entry beyond what it tells itself.
 type explanation struct {
-	flips   [][]rules.Flip // of each outcome
-	lacking [][]string     // facts without which nobody can tell, of each outcome
-	changed string         // why there are none: the rules of then are gone
-	facts   []*factTable   // for the walk of each outcome
+	flips   [][]rules.Flip   // of each outcome
+	lacking [][]string       // facts without which nobody can tell, of each outcome
+	changed string           // why there are none: the rules of then are gone
+	facts   []*factTable     // for the walk of each outcome
+	rules   []rules.RuleInfo // those of then; nil when they are gone
 }
 
 // explain finds what would have turned each verdict of an entry, by the rules of then.
 func (a *archive) explain(ctx context.Context, e *journal.Entry) (*explanation, error) {
+	return a.explainBy(ctx, e, a.rulesOf)
+}
+
+// explainBy does so by the rules that rulesOf gives.
+func (d *stores) explainBy(ctx context.Context, e *journal.Entry, rulesOf func(ctx context.Context, version string) (*judge, error)) (*explanation, error) {
 	x := &explanation{flips: make([][]rules.Flip, len(e.Outcomes)), lacking: make([][]string, len(e.Outcomes))}
 	for i := range e.Outcomes {
 		t := newFactTable(told(e, &e.Outcomes[i]))
 		t.abridged = true
 		x.facts = append(x.facts, t)
 	}
-	rec, err := a.journal.Look(ctx, e.ID)
+	rec, err := d.journal.Look(ctx, e.ID)
 	if err != nil {
 		return nil, err
 	}
-	j, err := a.rulesOf(ctx, e.Policy)
+	j, err := rulesOf(ctx, e.Policy)
 	if err != nil {
 		x.changed = err.Error()
 		return x, nil
 	}
 	defer j.close()
+	x.rules = j.policy.Rules()
 	facts := newStoredFacts(newFactReader(j.filters, nil))
 	facts.entry(rec)
 	i := 0
@@ -60,48 +68,56 @@ func (a *archive) explain(ctx context.Context, e *journal.Entry) (*explanation, 
 // rulesOf gives the rules of a version: those in force, or those that the history has; with the
 // breakers open that were.
 func (a *archive) rulesOf(ctx context.Context, version string) (*judge, error) {
-	base, open, tripped := strings.Cut(version, "!")
+	base, _, _ := strings.Cut(version, "!")
 	j, err := newJudge(a.cfg, "", a.stores)
 	if err != nil || j.policy.Version() != base {
 		if err == nil {
 			j.close()
 		}
-		gone := fmt.Errorf("the rules have changed since, and the history does not have version %s", base)
-		v, err := a.policies.InForce(ctx, base)
-		if err != nil {
-			return nil, gone
-		}
-		if j, err = a.judgeOf(v, base, gone); err != nil {
+		var resolver *filters.DNS
+		if resolver, err = newResolver(a.cfg); err != nil {
 			return nil, err
 		}
+		if j, err = a.stores.pastRules(ctx, a.cfg, a.asks(resolver), base); err != nil {
+			return nil, errors.Join(err, resolver.Close())
+		}
+		j.close = func() { _ = resolver.Close() }
 	}
-	if tripped {
-		j.policy = j.policy.Tripped(strings.Split(open, ","))
-	}
-	return j, nil
+	return j.as(version), nil
 }
 
-func (a *archive) judgeOf(v *policies.Version, version string, gone error) (*judge, error) {
-	resolver, err := newResolver(a.cfg)
+// as is the judge with the breakers open that a version names.
+func (j *judge) as(version string) *judge {
+	_, open, tripped := strings.Cut(version, "!")
+	if !tripped {
+		return j
+	}
+	past := *j
+	past.policy = j.policy.Tripped(strings.Split(open, ","))
+	return &past
+}
+
+// pastRules compiles a version that the history has, and no other than this one.
+func (d *stores) pastRules(ctx context.Context, cfg *Config, world outside, version string) (*judge, error) {
+	gone := fmt.Errorf("the rules have changed since, and the history does not have version %s", version)
+	v, err := d.policies.InForce(ctx, version)
 	if err != nil {
-		return nil, err
-	}
-	end := func() { _ = resolver.Close() }
-	fs := filterList(a.cfg, a.asks(resolver))
-	files := v.Files
-	if live, err := policies.ReadAll(a.cfg.Rules); err == nil { // lists are not in the history
-		files, _ = files.Over(live)
-	}
-	set, err := newRuleSet(a.cfg, a.cfg.Rules, policies.Of(a.cfg.Rules, files))
-	var policy *rules.Policy
-	if err == nil {
-		policy, err = set.compile(fs)
-	}
-	if err != nil || policy.Version() != version {
-		end()
 		return nil, gone
 	}
-	return &judge{policy: policy, filters: fs, close: end}, nil
+	files := v.Files
+	if live, err := policies.ReadAll(cfg.Rules); err == nil { // lists are not in the history
+		files, _ = files.Over(live)
+	}
+	set, err := newRuleSet(cfg, cfg.Rules, policies.Of(cfg.Rules, files))
+	if err != nil {
+		return nil, gone
+	}
+	fs := filterList(cfg, world)
+	policy, err := set.compile(fs)
+	if err != nil || policy.Version() != version {
+		return nil, gone
+	}
+	return &judge{policy: policy, filters: fs, close: func() {}}, nil
 }
 
 // told are the facts that an entry has for the message, or for one recipient's copy of it, with

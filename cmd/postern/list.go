@@ -10,6 +10,7 @@ import (
 
 	"postern/lists"
 	"postern/mail"
+	"postern/rules"
 )
 
 // listCmd keeps the allow and deny lists, also while the gateway runs: it sees changes within a
@@ -110,6 +111,11 @@ func listsUnread(cfg *Config, entries []*lists.Entry) string {
 	if err != nil {
 		return ""
 	}
+	return unread(policy, entries)
+}
+
+// unread says that entries change nothing under a policy; "" when one of its rules reads them.
+func unread(policy *rules.Policy, entries []*lists.Entry) string {
 	reads, want := policy.Reads()["lists"], map[string]bool{}
 	for _, e := range entries {
 		want[actionOf(e)] = true

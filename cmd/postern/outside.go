@@ -32,6 +32,11 @@ func (l listIndex) Ask(q *filters.ListsQuestion) (filters.ListsFacts, bool) {
 			}
 			return q.Author()
 		}})
+	return listsFacts(&a), a.Final
+}
+
+// listsFacts is an answer of the lists as rules see it.
+func listsFacts(a *lists.Answer) filters.ListsFacts {
 	f := filters.ListsFacts{Denied: a.Denied, Allowed: a.Allowed}
 	if e := a.Entry; e != nil {
 		f.Entry, f.Scope, f.Note = e.Value, e.ScopeWords(), e.Note
@@ -40,5 +45,5 @@ func (l listIndex) Ask(q *filters.ListsQuestion) (filters.ListsFacts, bool) {
 	if e := a.Unproven; e != nil {
 		f.Unproven = e.Value
 	}
-	return f, a.Final
+	return f
 }

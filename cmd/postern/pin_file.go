@@ -48,22 +48,31 @@ func addTest(cfg *Config, file string, p *pin) error {
 }
 
 var (
-	testsKey = regexp.MustCompile(`(?m)^tests:(.*)$`)
-	nextKey  = regexp.MustCompile(`(?m)^[^\s#-]`)
-	dash     = regexp.MustCompile(`(?m)^( *)- `)
+	nextKey = regexp.MustCompile(`(?m)^[^\s#-]`)
+	dash    = regexp.MustCompile(`(?m)^( *)- `)
 )
 
 // withTest puts a test behind those of a rule file.
 func withTest(text string, p *pin) (string, error) {
+	out, ok := withItem(text, "tests", p.text)
+	if !ok {
+		return "", errors.New("its tests stand on one line: print the test without -o and put it in by hand")
+	}
+	return out, nil
+}
+
+// withItem puts an entry behind those of a list of a rule file; ok is false when the list stands on
+// one line.
+func withItem(text, key string, item func(indent string) string) (out string, ok bool) {
 	if text != "" && !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	at := testsKey.FindStringSubmatchIndex(text)
+	at := regexp.MustCompile(`(?m)^` + key + `:(.*)$`).FindStringSubmatchIndex(text)
 	if at == nil {
-		return text + "tests:\n" + p.text("  "), nil
+		return text + key + ":\n" + item("  "), true
 	}
 	if rest := strings.TrimSpace(text[at[2]:at[3]]); rest != "" && rest[0] != '#' {
-		return "", errors.New("its tests stand on one line: print the test without -o and put it in by hand")
+		return "", false
 	}
 	end := len(text)
 	if next := nextKey.FindStringIndex(text[at[1]:]); next != nil {
@@ -77,7 +86,7 @@ func withTest(text string, p *pin) (string, error) {
 		indent = m[1]
 	}
 	kept := strings.TrimRight(text[:end], "\n") + "\n"
-	return kept + p.text(indent) + strings.TrimPrefix(text[len(strings.TrimRight(text[:end], "\n")):], "\n"), nil
+	return kept + item(indent) + strings.TrimPrefix(text[len(strings.TrimRight(text[:end], "\n")):], "\n"), true
 }
 
 // lastLine is the last line of a text that ends with one.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"postern/filters"
 	"postern/filters/dnsfake"
 	"postern/policies"
 	"postern/rules"
@@ -78,23 +79,32 @@ func sameFolder(a, b string) (bool, error) {
 // newPlan compiles and tests files as they would stand in the folder in force, and decides past
 // mail again under them. dir is what they are called by until then.
 func newPlan(cfg *Config, dir string, files policies.Files, since Duration) (*rulePlan, error) {
-	p := &rulePlan{Dir: dir, Into: cfg.Rules, Errors: []checkError{}, Lint: []rules.Warning{}, Carried: []string{},
-		Rules: ruleChanges{New: []string{}, Changed: []string{}, Gone: []string{}}}
+	p := emptyPlan(cfg, dir)
 	var err error
 	if cfg.Rules != "" {
 		if p.live, err = policies.ReadAll(cfg.Rules); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, policies.ErrEmpty) {
 			return nil, fmt.Errorf("the rules in force: %w", err)
 		}
 	}
-	var carried []string
-	p.files, carried = files.Over(p.live)
-	p.Carried = append(p.Carried, carried...)
-	p.Files = p.files.Changes(p.live)
+	p.over(files)
 	if err := p.judge(cfg, since); err != nil {
 		p.Errors = append(p.Errors, mistakes(err)...)
 	}
 	p.OK = len(p.Errors) == 0 && p.Tests.Failed == 0
 	return p, nil
+}
+
+func emptyPlan(cfg *Config, dir string) *rulePlan {
+	return &rulePlan{Dir: dir, Into: cfg.Rules, Errors: []checkError{}, Lint: []rules.Warning{}, Carried: []string{},
+		Rules: ruleChanges{New: []string{}, Changed: []string{}, Gone: []string{}}}
+}
+
+// over lays files over those in force.
+func (p *rulePlan) over(files policies.Files) {
+	var carried []string
+	p.files, carried = files.Over(p.live)
+	p.Carried = append(p.Carried, carried...)
+	p.Files = p.files.Changes(p.live)
 }
 
 // judge compiles what would be in force and runs its tests. Its error is what keeps the rules
@@ -106,15 +116,9 @@ func (p *rulePlan) judge(cfg *Config, since Duration) error {
 	}
 	zone := outside{Resolver: empty}
 	fs := filterList(cfg, zone)
-	named, err := newRuleSet(cfg, p.Dir, policies.Of(p.Dir, p.files)) // mistakes are shown where they were made
-	if err != nil {
+	if err := p.look(cfg, fs); err != nil {
 		return err
 	}
-	here, err := named.compile(fs)
-	if err != nil {
-		return err
-	}
-	p.Lint = append(p.Lint, here.Lint()...)
 	set, err := newRuleSet(cfg, cfg.Rules, policies.Of(cfg.Rules, p.files)) // the version goes by where it will stand
 	if err != nil {
 		return err
@@ -123,16 +127,36 @@ func (p *rulePlan) judge(cfg *Config, since Duration) error {
 	if err != nil {
 		return err
 	}
-	p.rules, p.Version, p.Tests = c.rules, c.rules.Version(), c.tests
 	var old []rules.RuleInfo
 	if in, err := liveRules(cfg, p.live); err == nil {
 		if was, err := in.compile(fs); err == nil {
 			old = was.Rules()
 		}
 	}
-	p.Rules.compare(old, c.rules.Rules())
+	p.take(c, old)
 	p.replay(cfg, c, time.Duration(since))
 	return nil
+}
+
+// look compiles the rules under the names that mistakes are to be shown with, and looks for what
+// is hardly meant.
+func (p *rulePlan) look(cfg *Config, fs []filters.Filter) error {
+	named, err := newRuleSet(cfg, p.Dir, policies.Of(p.Dir, p.files))
+	if err != nil {
+		return err
+	}
+	here, err := named.compile(fs)
+	if err != nil {
+		return err
+	}
+	p.Lint = append(p.Lint, here.Lint()...)
+	return nil
+}
+
+// take notes a candidate that loads, beside the rules in force.
+func (p *rulePlan) take(c *candidate, old []rules.RuleInfo) {
+	p.rules, p.Version, p.Tests = c.rules, c.rules.Version(), c.tests
+	p.Rules.compare(old, c.rules.Rules())
 }
 
 // replay decides the journal's mail again. That it cannot be read keeps nothing from being

@@ -26,6 +26,7 @@ type ruleSet struct {
 	folder  *policies.Set
 	sources []rules.Source
 	scope   gateway.EffectScope
+	outside func(name string) bool // which message files of tests may be read that are not of the set; nil: all
 }
 
 // readRules reads the rule folder; without one the built-in policy decides.
@@ -107,6 +108,9 @@ func (s *ruleSet) message(name string) ([]byte, error) {
 			return nil, err
 		}
 		return withCRLF(text), nil
+	}
+	if s.outside != nil && !s.outside(name) {
+		return nil, errors.New("it is not in the folder of the rules")
 	}
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(s.dir, name)
