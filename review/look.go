@@ -57,6 +57,11 @@ func (d *Desk) message(ctx context.Context, who *people.Actor, id string) (*Mess
 	if e != nil {
 		m.Place = placeOf(e, m.Rule)
 	}
+	if e != nil {
+		if m.Explain, err = d.explain(ctx, who, e.ID); err != nil {
+			return nil, err
+		}
+	}
 	m.Timeline, err = d.timeline(ctx, who, m)
 	return m, err
 }

@@ -13,7 +13,7 @@ type Overview struct {
 	Open     []Alarm     `json:"open,omitempty"` // breakers
 	Asked    int         `json:"asked"`          // requests that wait
 	Oldest   time.Time   `json:"oldest,omitzero"`
-	Held     int         `json:"held"`
+	Held     int         `json:"held"`     // copies
 	Released int         `json:"released"` // of what was held in the span
 	Spam     int         `json:"spam"`     // of it, what people said is spam
 	Health   []Neighbour `json:"health"`
@@ -38,7 +38,7 @@ type RuleUse struct {
 	Place    string `json:"place,omitempty"`
 	Do       string `json:"do,omitempty"`
 	Hits     int    `json:"hits"`     // messages that it decided, or to which it gave score or effects
-	Held     int    `json:"held"`     // messages held by it
+	Held     int    `json:"held"`     // copies held by it
 	Released int    `json:"released"` // of those
 	Spam     int    `json:"spam"`     // of those: what people called spam
 	Would    int    `json:"would"`    // of a shadow rule: messages that it would have changed

@@ -2,16 +2,9 @@ package review
 
 import (
 	"context"
-	"errors"
 
 	"postern/lists"
 	"postern/mail"
-)
-
-// Errors of the rules that callers tell apart.
-var (
-	ErrFixed = errors.New("rules cannot be applied here") // no folder is configured for them
-	ErrDraft = errors.New("that makes no rule or test")   // and why
 )
 
 // A Sight tells whether mail to a recipient may be looked at; nil: all mail.
@@ -19,7 +12,7 @@ type Sight func(to mail.Address) bool
 
 // A RuleRoom is the rules of the running gateway, and what they say of past mail. It asks nobody
 // what they may: the Desk does, and says whose mail may be looked at. In what it gives, rows have
-// an id and nothing else.
+// an id and nothing else. What cannot be done for a reason that people should know is an InputError.
 type RuleRoom interface {
 	// Explain tells why copies of a message in sight have their verdicts; those that no rule was
 	// asked about are left out. journal.ErrNotFound when there is no such message.

@@ -16,13 +16,13 @@ import (
 // trial, and the number is 0.
 func (d *deskRules) Apply(_ context.Context, draft *review.Draft, who string) (*review.Trial, int64, error) {
 	if why := d.fixed(); why != "" {
-		return nil, 0, fmt.Errorf("%w: %s", review.ErrFixed, why)
+		return nil, 0, &review.InputError{Text: why}
 	}
 	d.applying.Lock()
 	defer d.applying.Unlock()
 	live := d.p.policy.current()
 	if draft.Base != live.rules.Version() {
-		return nil, 0, fmt.Errorf("the rules in force: %w", review.ErrChanged)
+		return nil, 0, fmt.Errorf("other rules are in force by now: %w", review.ErrChanged)
 	}
 	if err := d.byHand(live); err != nil {
 		return nil, 0, err
@@ -71,7 +71,7 @@ func (d *deskRules) look(p *rulePlan, live *candidate) (*review.Trial, *candidat
 func (d *deskRules) carryOut(p *rulePlan, who, how, note string) (int64, error) {
 	done, err := p.carryOut(d, d.p.cfg.Rules, who, how, note)
 	if err == nil && done.Refused != "" {
-		err = fmt.Errorf("the gateway refused the rules, and the set before stands there again: %s", done.Refused)
+		err = wrong("the gateway refused the rules, and the set before stands there again: %s", done.Refused)
 	}
 	if err != nil {
 		return 0, err
@@ -82,7 +82,7 @@ func (d *deskRules) carryOut(p *rulePlan, who, how, note string) (int64, error) 
 // RollBack puts an earlier version in force again, tests and all.
 func (d *deskRules) RollBack(ctx context.Context, n int64, note, who string) (int64, error) {
 	if why := d.fixed(); why != "" {
-		return 0, fmt.Errorf("%w: %s", review.ErrFixed, why)
+		return 0, &review.InputError{Text: why}
 	}
 	v, err := d.version(ctx, n)
 	if err != nil {
@@ -103,9 +103,9 @@ func (d *deskRules) RollBack(ctx context.Context, n int64, note, who string) (in
 	t, c := d.look(p, live)
 	switch {
 	case c == nil:
-		return 0, fmt.Errorf("version %d does not load any more: %w", n, &t.Problems[0])
+		return 0, wrong("version %d does not load any more: %s", n, t.Problems[0].Error())
 	case t.Failed > 0:
-		return 0, fmt.Errorf("%d of %d tests of version %d fail today: take its files into a draft and put them right", t.Failed, len(t.Tests), n)
+		return 0, wrong("%d of %d tests of version %d fail today: take its files into a draft and put them right", t.Failed, len(t.Tests), n)
 	}
 	if note == "" {
 		note = fmt.Sprintf("back to version %d", n)

@@ -40,7 +40,7 @@ func (d *deskRules) Draft(ctx context.Context, id string, in review.Sight) (*rev
 			}
 		}
 		if len(m.what) == 0 {
-			return nil, fmt.Errorf("%w: no rule can be made of this message", review.ErrDraft)
+			return nil, wrong("no rule can be made of this message")
 		}
 		m.what = m.what[:len(m.what)-1] // a stranger's words that no rule can hold
 	}

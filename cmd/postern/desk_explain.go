@@ -11,6 +11,7 @@ import (
 	"github.com/segmentio/encoding/json"
 
 	"postern/journal"
+	"postern/mail"
 	"postern/review"
 	"postern/rules"
 )
@@ -20,6 +21,9 @@ func (d *deskRules) Explain(ctx context.Context, id string, in review.Sight) ([]
 	e, err := d.p.journal.Get(ctx, id)
 	if err != nil {
 		return nil, err
+	}
+	if in != nil { // how many others got it is not told
+		e.Envelope.Recipients = slices.DeleteFunc(e.Envelope.Recipients, func(r mail.RcptTo) bool { return !in(r.Address) })
 	}
 	x, err := d.p.explainBy(ctx, e, d.rulesOf)
 	if err != nil {

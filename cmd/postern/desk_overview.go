@@ -76,8 +76,11 @@ func (d *deskRules) overview(ctx context.Context, days int, domains []string, no
 	o.Rules = ruleUses(d.p.policy.current().rules.Rules(), sum, fates)
 	for _, f := range fates {
 		o.Held += f.Count
-		if f.State == quarantine.Released {
+		switch f.State {
+		case quarantine.Released:
 			o.Released += f.Count
+		case quarantine.Spam:
+			o.Spam += f.Count
 		}
 	}
 	if domains == nil {
@@ -127,8 +130,11 @@ func ruleUses(list []rules.RuleInfo, sum *tally.Counts, fates []quarantine.Fate)
 		}
 		u := &out[at[f.Rule]]
 		u.Held += f.Count
-		if f.State == quarantine.Released {
+		switch f.State {
+		case quarantine.Released:
 			u.Released += f.Count
+		case quarantine.Spam:
+			u.Spam += f.Count
 		}
 	}
 	for i := range out {

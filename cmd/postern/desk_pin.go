@@ -37,11 +37,11 @@ func (d *deskRules) Pin(ctx context.Context, id, name, who string, in review.Sig
 		p.name = name
 	}
 	if utf8.RuneCountInString(p.name) > maxTestName || strings.ContainsFunc(p.name, unicode.IsControl) {
-		return "", fmt.Errorf("%w: the name of a test has at most %d characters, on one line", review.ErrDraft, maxTestName)
+		return "", wrong("the name of a test has at most %d characters, on one line", maxTestName)
 	}
 	text := "tests:\n" + p.text("  ")
 	if why := d.fixed(); why != "" {
-		return text, fmt.Errorf("%w: %s", review.ErrFixed, why)
+		return text, &review.InputError{Text: why}
 	}
 	if err := d.byHand(live); err != nil {
 		return text, err
@@ -59,26 +59,26 @@ func (d *deskRules) addPinned(p *pin, live *candidate, o *journal.Outcome, who s
 	}
 	for _, t := range live.rules.Tests() {
 		if t.Name == p.name {
-			return fmt.Errorf("%w: there is a test %q already", review.ErrDraft, p.name)
+			return wrong("there is a test %q already", p.name)
 		}
 	}
 	text, err := withTest(string(files[file]), p)
 	if err != nil {
-		return fmt.Errorf("%w: the tests of %s stand on one line, behind which none can be put", review.ErrDraft, file)
+		return wrong("the tests of %s stand on one line, behind which none can be put", file)
 	}
 	plan, problems, err := d.plan(live, []review.RuleFile{{Name: file, Text: text}})
 	if err != nil {
 		return err
 	}
 	if problems != nil {
-		return fmt.Errorf("%w: %w", review.ErrDraft, &problems[0])
+		return wrong("%s", problems[0].Error())
 	}
 	t, c := d.look(plan, live)
 	switch {
 	case c == nil:
-		return fmt.Errorf("%w: the rules would not load with the test: %w", review.ErrDraft, &t.Problems[0])
+		return wrong("the rules would not load with the test: %s", t.Problems[0].Error())
 	case t.Failed > live.tests.Failed:
-		return fmt.Errorf("%w: the test would fail: %s", review.ErrDraft, p.fails(t))
+		return wrong("the test would fail: %s", p.fails(t))
 	}
 	_, err = d.carryOut(plan, who, policies.Applied, fmt.Sprintf("test %q", p.name))
 	return err
@@ -120,5 +120,5 @@ func (d *deskRules) judged(ctx context.Context, id string, in review.Sight) (*jo
 	if !seen {
 		return nil, nil, review.ErrNotFound
 	}
-	return nil, nil, fmt.Errorf("%w: the rules were not asked about this message", review.ErrDraft)
+	return nil, nil, wrong("the rules were not asked about this message")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 
@@ -65,4 +66,9 @@ func (s *policyState) current() *candidate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.now
+}
+
+// wrong is what people should know of why something cannot be done.
+func wrong(format string, args ...any) error {
+	return &review.InputError{Text: fmt.Sprintf(format, args...)}
 }
