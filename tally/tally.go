@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -198,12 +200,10 @@ func (t *Tally) Between(ctx context.Context, since, until time.Time, domains []s
 		}
 	}
 	t.fresh(domains, first, end, found)
-	for n := first; n < end; n++ {
-		if c := found[n]; c != nil {
-			list = append(list, Hour{timeOf(n), *c})
-		}
+	for _, n := range slices.Sorted(maps.Keys(found)) {
+		list = append(list, Hour{timeOf(n), *found[n]})
 	}
-	return list, t.settled && first >= t.since, nil
+	return list, t.settled && (t.since == 0 || first >= t.since), nil
 }
 
 // read adds what is in the database.

@@ -91,6 +91,8 @@ func (m *draftRule) sender(e *journal.Entry, facts map[string]json.RawMessage) s
 		switch {
 		case dmarc.Result == "pass":
 			m.who = append(m.who, `dmarc.result == "pass"`)
+		case dmarc.Result == "none" && spf.Result == "pass" && env.Domain == f.Domain:
+			m.who = append(m.who, "sender.domain == "+literalOf(f.Domain), `spf.result == "pass"`)
 		case dmarc.Result != "" && dmarc.Error == "":
 			m.who = append(m.who, `dmarc.result != "pass"`)
 			m.because = "it says it is from " + f.Domain + ", without proof"
@@ -152,7 +154,7 @@ func read(facts map[string]json.RawMessage, name string, into any) {
 
 // Bounds of what a subject is recognised by, in characters.
 const (
-	leastGist = 6
+	leastGist = 4
 	mostGist  = 60
 )
 

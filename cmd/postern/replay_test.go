@@ -18,6 +18,12 @@ import (
 // replaySite is a gateway that has judged a few messages by rules with shadows among them.
 func replaySite(t *testing.T) (s *site, ids map[string]string) {
 	t.Helper()
+	s, _, ids = replayed(t)
+	return s, ids
+}
+
+func replayed(t *testing.T) (s *site, g *running, ids map[string]string) {
+	t.Helper()
 	s = newSite(t, newSink(t, nil).addr, "rules: rules\n")
 	s.write(t, "rules/10.yaml", `rules:
   - {name: pills, when: 'content.subject contains "pills"', do: quarantine, class: spam, because: "{{content.subject}}"}
@@ -25,7 +31,7 @@ func replaySite(t *testing.T) (s *site, ids map[string]string) {
   - {name: never, when: clamav.infected, do: reject, shadow: true}
   - {name: scanned, when: 'clamav.error != ""', do: quarantine, shadow: true, gather: true}
 `)
-	g := s.serve(t)
+	g = s.serve(t)
 	sendMail(t, g.addr, letter("pills", "Cheap pills", "take them at noon\r\n"), "a@example.org", "b@example.org")
 	sendMail(t, g.addr, letter("lunch", "Lunch", "x\r\n"), "a@example.org")
 	sendMail(t, g.addr, letter("plain", "Nothing \"special\"\\", "x\r\n"), "b@example.org")
@@ -40,7 +46,7 @@ func replaySite(t *testing.T) (s *site, ids map[string]string) {
 	for i, name := range []string{"plain", "lunch", "pills"} {
 		ids[name] = entries[i].ID
 	}
-	return s, ids
+	return s, g, ids
 }
 
 func TestRulesShadow(t *testing.T) {

@@ -21,6 +21,7 @@ var sampleDate = regexp.MustCompile(`[A-Z][a-z]{2} \d\d \d\d:\d\d`)
 
 func (s *scene) replayed(o *outcome) string {
 	s.pinned(o)
+	s.desked(o)
 	cfg := *s.program.cfg
 	fs := filterList(&cfg, s.program.asks(s.program.resolver))
 	policy, err := compile(&cfg, fs)
