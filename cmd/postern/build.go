@@ -89,7 +89,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 		Spool:      p.spool,
 		Log:        log,
 	})
-	if p.desk, err = openDesk(ctx, cfg, p.stores, p.upstream, log); err != nil {
+	if p.desk, err = openDesk(ctx, cfg, p.stores, p.upstream, newDeskRules(p), log); err != nil {
 		return p, err
 	}
 	p.policy = &policyState{}

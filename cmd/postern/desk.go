@@ -18,13 +18,13 @@ import (
 )
 
 // openDesk makes the desk at which people act on the mail in s. Its releases go over up; with nil
-// nothing can be released.
-func openDesk(ctx context.Context, cfg *Config, s *stores, up gateway.Upstream, log *slog.Logger) (*review.Desk, error) {
+// nothing can be released. rules are those of the running gateway; nil for commands.
+func openDesk(ctx context.Context, cfg *Config, s *stores, up gateway.Upstream, rules review.RuleRoom, log *slog.Logger) (*review.Desk, error) {
 	domains, err := mail.NewDomainSet(cfg.Domains)
 	if err != nil {
 		return nil, err
 	}
-	o := review.Options{DB: s.db, Quarantine: s.quarantine, Journal: s.journal, Lists: s.lists, Audit: s.audit,
+	o := review.Options{DB: s.db, Quarantine: s.quarantine, Journal: s.journal, Lists: s.lists, Audit: s.audit, Rules: rules,
 		Domains: domains, SpoolDir: filepath.Join(cfg.Data, store.Spool), Fresh: freshActor(cfg, s.people), Log: log}
 	o.Reasons.Verbs = map[review.Verb]bool{}
 	for _, v := range cfg.Web.ReasonFor {

@@ -290,7 +290,7 @@ func (c *heldDeleteCmd) Run(out output) error {
 		return err
 	}
 	defer a.close()
-	desk, err := openDesk(ctx, a.cfg, a.stores, nil, slog.New(slog.DiscardHandler))
+	desk, err := openDesk(ctx, a.cfg, a.stores, nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func (c *heldReleaseCmd) Run(out output) error {
 			return &usageError{fmt.Sprintf("%s is in none of the domains that mail is taken for", a)}
 		}
 	}
-	desk, err := openDesk(ctx, cfg, a.stores, upstream, slog.New(slog.DiscardHandler))
+	desk, err := openDesk(ctx, cfg, a.stores, upstream, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
