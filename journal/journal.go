@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,8 @@ type Store struct {
 	lost    atomic.Int64
 	sick    atomic.Pointer[error] // why the last batch could not be written
 
+	drawn atomic.Int64 // up to which entry there are sketches; all, as long as nobody knows
+
 	read     sync.Map // walks that were read, by name
 	readMany atomic.Int32
 }
@@ -87,6 +90,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{o: o, queue: newQueue(o.Queue), ended: make(chan struct{}),
 		enc: encoder{walks: newWalks()}, order: make(order)}
+	s.drawn.Store(math.MaxInt64)
 	go s.run()
 	return s, nil
 }
@@ -203,7 +207,7 @@ func (s *Store) write(batch []pending) {
 	rows, from := s.rows(batch, errs)
 	var err error
 	if len(rows) > 0 {
-		err = s.o.DB.Write(context.Background(), func(tx *store.Tx) error { return insertAll(tx, rows) })
+		err = s.o.DB.Write(context.Background(), func(tx *store.Tx) error { return errors.Join(insertAll(tx, rows), s.smudge(tx, rows)) })
 	}
 	if err == nil {
 		wrote(rows)
@@ -271,7 +275,9 @@ func (s *Store) singly(rows []row, tell func(i int, err error)) (last error) {
 		if errs[i] = rows[i].unpack(&s.enc.packer); errs[i] != nil {
 			continue
 		}
-		wg.Go(func() { errs[i] = s.o.DB.Write(context.Background(), rows[i].insert) })
+		wg.Go(func() {
+			errs[i] = s.o.DB.Write(context.Background(), func(tx *store.Tx) error { return errors.Join(rows[i].insert(tx), s.smudge(tx, rows[i:i+1])) })
+		})
 	}
 	wg.Wait()
 	ok := 0

@@ -37,6 +37,9 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (n int64, err error) {
 	}
 	oldest := dayOf(now.Add(-s.o.Retention)) - 2
 	err = s.o.DB.Write(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Exec("DELETE FROM sketches WHERE last < ?", before); err != nil {
+			return err
+		}
 		_, err := tx.Exec("DELETE FROM walks WHERE seen < ?", oldest)
 		return err
 	})

@@ -4,17 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 
+	"postern/search"
 	"postern/store"
 )
 
-// A Query picks entries; what is empty does not matter. Words are compared without case.
+// A Query picks entries; what is empty does not matter. Text is compared without case. A message
+// for several recipients is picked when one copy, among those that Only leaves, has all that is
+// asked for; words of Text may stand in different copies.
 type Query struct {
 	ID        string // of the transaction, or of an item in quarantine
 	MessageID string
@@ -28,70 +29,11 @@ type Query struct {
 	Reply     string // a part of what was said to the client or by the internal server: "550", "mailbox full"
 	Text      string // each word stands in subject, From, sender, recipient or sentence
 	Since     time.Time
-	Until     time.Time // before this
-	Limit     int       // 0: 50; at most 500
-	Cursor    string    // what Search returned for the page before
-}
-
-func (q *Query) where() *store.Where {
-	w := &store.Where{}
-	if q.ID != "" {
-		byID(w, q.ID)
-	}
-	w.Equal("message_id = ?", q.MessageID)
-	w.Equal("result = ?", q.Result)
-	w.Equal("instr(rules, ' ' || ? || ' ') > 0", q.Rule)
-	w.Equal("instr(classes, ' ' || ? || ' ') > 0", q.Class)
-	w.Equal("client = ?", q.Client)
-	w.Equal("instr(replies, ?) > 0", strings.ToLower(q.Reply))
-	w.Subject(q.Subject)
-	w.Text(q.Text)
-	w.Address(q.Sender, "sender", "sender_domain", "")
-	if strings.HasPrefix(q.Recipient, "@") {
-		end := strings.ToLower(q.Recipient)
-		w.Add("seq IN (SELECT entry FROM recipients WHERE substr(rcpt, ?) = ?)", -utf8.RuneCountInString(end), end)
-	} else {
-		w.Address(q.Recipient, "rcpt", "", "seq IN (SELECT entry FROM recipients WHERE ")
-	}
-	w.Between("seq", q.Since, q.Until)
-	return w
-}
-
-// Search returns a page of entries, newest first, and the cursor of the next one ("" at the
-// end). It sees all that was recorded before. Pages do not shift when entries are added.
-func (s *Store) Search(ctx context.Context, q Query) (entries []*Entry, next string, err error) {
-	w := q.where()
-	if q.Cursor != "" {
-		seq, err := strconv.ParseInt(q.Cursor, 10, 64)
-		if err != nil {
-			return nil, "", fmt.Errorf("search journal: bad cursor %q", q.Cursor)
-		}
-		w.Add("seq < ?", seq)
-	}
-	limit := store.Page(q.Limit)
-	if err := s.settle(ctx); err != nil {
-		return nil, "", fmt.Errorf("search journal: %w", err)
-	}
-	spots, err := s.spots(ctx, "SELECT "+spotColumns+" FROM entries WHERE "+w.String()+" ORDER BY seq DESC LIMIT ?", append(w.Args, limit+1)...)
-	if err != nil {
-		return nil, "", fmt.Errorf("search journal: %w", err)
-	}
-	if len(spots) > limit {
-		spots = spots[:limit]
-		next = strconv.FormatInt(spots[limit-1].seq, 10)
-	}
-	u := unpacker{db: s.o.DB.Reader()}
-	for i := range spots {
-		e, err := u.entry(ctx, &spots[i])
-		if err == nil {
-			err = s.resolve(ctx, e)
-		}
-		if err != nil {
-			return nil, "", fmt.Errorf("search journal: entry %d: %w", spots[i].seq, err)
-		}
-		entries = append(entries, e)
-	}
-	return entries, next, nil
+	Until     time.Time         // before this
+	Where     *search.Condition // over Fields; nil: all
+	Only      []string          // addresses and @domains, in lower case, whose copies may be seen. nil: all; empty, but not nil: none
+	Limit     int               // 0: 50; at most 500
+	Cursor    string            // what Search returned for the page before
 }
 
 // Get returns one entry by its id, or by that of an item in quarantine; ErrNotFound when

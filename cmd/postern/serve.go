@@ -136,6 +136,7 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 	}
 	wg.Go(func() { p.probe(ctx) })
 	wg.Go(func() { p.housekeeping(ctx) })
+	wg.Go(func() { p.sketching(ctx) })
 	wg.Go(func() { p.watch(ctx) })
 	wg.Go(func() { p.desk.Run(ctx) })
 	wg.Go(func() { p.tally.Run(ctx, p.journal) })
@@ -208,6 +209,20 @@ func (p *program) housekeeping(ctx context.Context) {
 			return
 		}
 		p.tidy(ctx, time.Now())
+	}
+}
+
+// sketching lets searches of the journal be quick, behind the messages' back.
+func (p *program) sketching(ctx context.Context) {
+	for {
+		select {
+		case <-time.After(10 * time.Second):
+		case <-ctx.Done():
+			return
+		}
+		if _, err := p.journal.Sketch(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			p.log.Error("drawing sketches of the journal", "error", err)
+		}
 	}
 }
 
