@@ -149,6 +149,8 @@ func (d *Desk) Undo(ctx context.Context, who *people.Actor, id string) error {
 			line.Note = "it was undone already"
 		case state != stateWaiting:
 			refused = ErrTooLate
+		case !mayVerb(who, Verb(verb)):
+			refused = ErrForbidden
 		default:
 			line.Note, line.Before = verb, []byte(act)
 			if _, err := tx.Exec("UPDATE review_acts SET state = 'undone' WHERE id = ?", id); err != nil {
@@ -164,6 +166,11 @@ func (d *Desk) Undo(ctx context.Context, who *people.Actor, id string) error {
 		return err
 	}
 	return refused
+}
+
+func mayVerb(who *people.Actor, v Verb) bool {
+	p, known := v.permission()
+	return known && who.May(p)
 }
 
 // Acted tells how far an act of the actor has come.

@@ -71,11 +71,3 @@ func jsonOf(v any) json.RawMessage {
 	}
 	return text
 }
-
-// Audit is a page of the log of acts, newest first; before 0 begins at its end.
-func (d *Desk) Audit(ctx context.Context, who *people.Actor, before int64, limit int) ([]audit.Line, error) {
-	if err := d.may(ctx, who, people.ReadAudit, "audit", ""); err != nil {
-		return nil, err
-	}
-	return d.o.Audit.List(ctx, audit.Query{Before: before, Limit: limit})
-}

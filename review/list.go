@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"postern/people"
@@ -72,7 +73,10 @@ func (f *Find) check() error {
 	if f.State != "" && !slices.Contains([]quarantine.State{quarantine.Kept, quarantine.Spam, quarantine.Releasing, quarantine.Released, quarantine.Deleted}, quarantine.State(f.State)) {
 		return &InputError{fmt.Sprintf("there is no state %q: kept, spam, releasing, released, deleted or any", f.State)}
 	}
-	for _, s := range []string{f.Query, f.Class, f.Rule, f.Recipient, f.Sender, f.Cursor} {
+	if n, err := strconv.ParseInt(f.Cursor, 10, 64); f.Cursor != "" && (err != nil || n <= 0) {
+		return &InputError{"that is no cursor: it is what the page before gave as next"}
+	}
+	for _, s := range []string{f.Query, f.Class, f.Rule, f.Recipient, f.Sender} {
 		if len(s) > 2000 {
 			return &InputError{"that is too long to look for"}
 		}

@@ -115,7 +115,7 @@ func (d *Desk) carryJob(ctx context.Context, j *job) error {
 		}
 		j.who = who
 	}
-	if p, _ := j.act.Do.permission(); !j.who.May(p) {
+	if !mayVerb(j.who, j.act.Do) {
 		line := d.line(j.who, string(j.act.Do), j.id, lineRefused)
 		line.Note, line.Reason = ErrForbidden.Error(), j.act.Reason
 		return d.finish(ctx, j, Tally{Refused: len(j.act.IDs)}, line)

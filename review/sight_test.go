@@ -333,3 +333,57 @@ func checkRight(t testing.TB, who *people.Actor, a *review.Act, was, is *quarant
 		t.Errorf("%s: %+v made of a copy for %s (%s) that was %s: %s by %s", who.Login, a, to, is.Class, was.State, is.State, is.By)
 	}
 }
+
+// An auditor of some domains reads what was done with their mail.
+func TestW13_AuditInSight(t *testing.T) {
+	b := newBed(t)
+	mine, both, other := b.hold(t, "spam", "ann@example.org"), b.hold(t, "spam", "ann@example.org", "x@other.example"), b.hold(t, "spam", "x@other.example")
+	for _, it := range []*quarantine.Item{mine, both, other} {
+		do(t, b, operator(), review.Act{Do: review.Release, IDs: ids(it.ID)})
+	}
+	who := auditor()
+	if lines, err := b.Audit(t.Context(), who, 0, 10); err != nil || len(lines) != 3 {
+		t.Errorf("%+v, %v", lines, err)
+	}
+	who.Domains = []string{"example.org"}
+	if lines, err := b.Audit(t.Context(), who, 0, 10); err != nil || len(lines) != 1 || lines[0].Object != mine.ID {
+		t.Errorf("%+v, %v", lines, err)
+	}
+}
+
+// What strangers write into a request is an error for them, and never one of ours.
+func TestW11_HostileInput(t *testing.T) {
+	b := newBed(t)
+	b.hold(t, "spam", "ann@example.org")
+	for _, f := range []review.Find{{Cursor: "x"}, {Cursor: "-1"}, {Cursor: "99999999999999999999"}, {View: "no"}, {State: "held"}, {Query: strings.Repeat("x", 5000)},
+		{Query: `subject == `}, {Query: `rcpt == "a' OR 1=1 --"`}, {Query: "'; DROP TABLE items; --"}, {Query: "\x00\xff"}, {Sender: "%"}, {Recipient: "@"}, {Rule: "\"'"},
+		{Recipient: "_____________________"}, {Limit: -5}, {Limit: 1 << 30}, {Class: "spam' OR '1'='1"}} {
+		var input *review.InputError
+		var query *review.QueryError
+		page, err := b.List(t.Context(), operator(), f)
+		if err != nil && !errors.As(err, &input) && !errors.As(err, &query) {
+			t.Errorf("%+v: %v", f, err)
+		}
+		if err == nil && f.Limit == 0 && f.Query != "" && len(page.Rows) != 0 {
+			t.Errorf("%+v finds %d", f, len(page.Rows))
+		}
+		if _, err := b.Track(t.Context(), operator(), f); err != nil && !errors.As(err, &input) && !errors.As(err, &query) {
+			t.Errorf("track %+v: %v", f, err)
+		}
+	}
+	var input *review.InputError
+	many := make([]string, 501)
+	for i := range many {
+		many[i] = strings.Repeat("x", i+1)
+	}
+	for _, a := range []review.Act{{}, {Do: "explode", IDs: ids("x")}, {Do: review.Delete}, {Do: review.Delete, IDs: ids("x"), Find: &review.Find{}}, {Do: review.Delete, IDs: many},
+		{Do: review.Ask, Find: &review.Find{}}, {Do: review.Release, IDs: ids("x"), Reason: strings.Repeat("x", 2000)}, {Do: review.Release, IDs: ids("x"), Reason: "\xff"},
+		{Do: review.Delete, Find: &review.Find{View: "no"}}, {Do: review.Release, IDs: ids("x", "y"), To: []mail.Address{{Local: "a", Domain: "b"}}}, {Do: review.Delete, IDs: ids("x"), Allow: &review.Allow{}}} {
+		if _, err := b.Do(t.Context(), operator(), a); !errors.As(err, &input) {
+			t.Errorf("%+v: %v", a, err)
+		}
+	}
+	if n := b.lines(t); n != 0 {
+		t.Errorf("%d lines", n)
+	}
+}

@@ -84,11 +84,16 @@ func (s *deskSender) Send(ctx context.Context, it *quarantine.Item, to []mail.Rc
 	return out
 }
 
+// deskScans is how many released messages are scanned at once: new mail must not wait for them.
+const deskScans = 2
+
 // A deskScanner looks at held mail again, as the gateway did when it came.
 type deskScanner struct{ filters []filters.Filter }
 
 func newDeskScanner(cfg *Config) *deskScanner {
-	all := filterList(cfg, outside{})
+	one := *cfg
+	one.ClamAV.Concurrent = deskScans
+	all := filterList(&one, outside{})
 	want := closure([]string{"clamav"}, all)
 	s := &deskScanner{}
 	for _, f := range all {
