@@ -20,7 +20,7 @@ func chromium(t *testing.T) context.Context {
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(cancel)
@@ -32,15 +32,27 @@ func chromium(t *testing.T) context.Context {
 	return ctx
 }
 
-// look opens a page, light or dark, in a window of a size.
-func look(t *testing.T, ctx context.Context, scheme string, width, height int64, url string) {
+// wear makes the page light or dark, and the window of a size.
+func wear(t *testing.T, ctx context.Context, scheme string, width, height int64) {
 	t.Helper()
 	_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 	if err == nil {
-		_, err = chromedp.Call(ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "UTC"})
+		err = chromedp.Do(ctx, chromedp.EmulateViewport(width, height))
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// look opens a page, light or dark, in a window of a size.
+func look(t *testing.T, ctx context.Context, scheme string, width, height int64, url string) {
+	t.Helper()
+	wear(t, ctx, scheme, width, height)
+	_, err := chromedp.Call(ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "UTC"})
 	if err == nil {
-		err = chromedp.Do(ctx, chromedp.EmulateViewport(width, height), chromedp.Navigate("about:blank"), chromedp.Navigate(url), chromedp.WaitReady("#main"))
+		limited, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		err = chromedp.Do(limited, chromedp.Navigate("about:blank"), chromedp.Navigate(url), chromedp.WaitReady("#main"))
 	}
 	if err != nil {
 		t.Fatalf("%s: %v", url, err)

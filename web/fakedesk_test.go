@@ -22,6 +22,7 @@ import (
 
 // A fakeDesk has sample mail for tests of the pages: what the real one does is tested there.
 type fakeDesk struct {
+	Desk    // what no page asks for
 	mu      sync.Mutex
 	now     time.Time
 	rows    []review.Row
@@ -34,8 +35,6 @@ type fakeDesk struct {
 	drafts  []review.Draft
 	reads   []string // id and why of each reading of content
 }
-
-var _ Desk = (*fakeDesk)(nil)
 
 func sampleTime() time.Time { return time.Date(2026, 11, 22, 18, 14, 0, 0, time.UTC) }
 

@@ -43,7 +43,7 @@ func actOf(r *http.Request) (review.Act, error) {
 		return review.Act{}, err
 	}
 	f := r.PostForm
-	a := review.Act{Do: review.Verb(f.Get("do")), IDs: f["id"], Also: f["also"], Reason: f.Get("reason"), Copy: f.Get("copy") == "1", Again: f.Get("again") == "1", Undoing: f.Get("now") != "1"}
+	a := review.Act{Do: review.Verb(f.Get("do")), IDs: f["id"], Also: f["also"], Reason: f.Get("reason"), Copy: f.Get("copy") == "1", Again: f.Get("again") == "1", Danger: f.Get("danger") == "1", Undoing: f.Get("now") != "1"}
 	if _, known := needed(a.Do); !known {
 		return a, badForm("There is no such act.")
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -30,7 +31,7 @@ type bed struct {
 
 func newBed(t testing.TB, role people.Role) *bed {
 	d := newFakeDesk()
-	s := New(Config{Desk: d, Origin: "http://127.0.0.1", Log: quiet()})
+	s := New(Config{Desk: d, Origin: "http://127.0.0.1", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	s.now = sampleTime
 	return &bed{s, t, d, person(role)}
 }

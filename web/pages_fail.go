@@ -25,9 +25,12 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 func failure(err error) (status int, title, words string) {
 	var form *callError
+	var input *review.InputError
 	switch {
 	case errors.As(err, &form):
 		return form.status, "That makes no sense", form.words
+	case errors.As(err, &input):
+		return http.StatusUnprocessableEntity, "That does not work so", sentence(input.Error())
 	case errors.Is(err, review.ErrNotFound):
 		return http.StatusNotFound, "Not found", "There is no such message here, or it is not yours to see."
 	case errors.Is(err, review.ErrForbidden):
@@ -50,8 +53,13 @@ func failure(err error) (status int, title, words string) {
 // reason is what an error says besides its kind.
 func reason(err, kind error) string {
 	text := strings.TrimSuffix(strings.TrimSuffix(err.Error(), kind.Error()), ": ")
-	if text = strings.TrimPrefix(text, kind.Error()+": "); text == "" {
+	return sentence(strings.TrimPrefix(text, kind.Error()+": "))
+}
+
+// sentence makes one of the words of an error.
+func sentence(text string) string {
+	if text == "" {
 		return ""
 	}
-	return strings.ToUpper(text[:1]) + text[1:] + "."
+	return strings.ToUpper(text[:1]) + strings.TrimSuffix(text[1:], ".") + "."
 }

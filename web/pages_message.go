@@ -32,6 +32,8 @@ type letter struct {
 	For    []choice
 	Zip    string // password for the next download
 	Back   string
+
+	Scanned string // what the virus scanner said
 }
 
 // A tab is one view of the content.
@@ -63,7 +65,10 @@ func (s *Server) messagePage(w http.ResponseWriter, r *http.Request) {
 		l.Back = "/log"
 	}
 	l.Allow, l.For = allowChoices(m), scopeChoices(m, actor(r))
-	l.Tabs = tabs(actor(r))
+	l.Tabs, l.Scanned = tabs(actor(r)), scanned(m)
+	if actor(r).May(people.Download) {
+		l.Zip = preview.Password()
+	}
 	if !slices.ContainsFunc(l.Tabs, func(t tab) bool { return t.Name == l.Tab }) {
 		l.Tab = "text"
 	}
@@ -239,6 +244,28 @@ func signers(m *review.Message) []string {
 		return nil
 	}
 	return facts.Domains
+}
+
+// scanned is what the virus scanner said; "" when it was not asked.
+func scanned(m *review.Message) string {
+	if m.Entry == nil {
+		return ""
+	}
+	var facts struct {
+		Error, Signature string
+		Infected         bool
+	}
+	raw, asked := m.Entry.Facts["clamav"]
+	if !asked || json.Unmarshal(raw, &facts) != nil {
+		return "not asked"
+	}
+	switch {
+	case facts.Infected:
+		return "found " + facts.Signature
+	case facts.Error != "":
+		return "no answer: " + facts.Error
+	}
+	return "found nothing"
 }
 
 // allowChoices are what an entry of the lists can be about.
