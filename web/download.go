@@ -54,11 +54,16 @@ func (s *Server) sendZip(w http.ResponseWriter, r *http.Request, id string, inde
 	from, to := io.Pipe()
 	defer from.Close()
 	go func() { to.CloseWithError(preview.CopyAttachment(r.Context(), l.body, int(index), to)) }()
+	return s.writeZip(w, r, id, name, from, password)
+}
+
+// writeZip answers with one file in an encrypted zip.
+func (s *Server) writeZip(w http.ResponseWriter, r *http.Request, id, name string, content io.Reader, password string) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/zip")
 	h.Set("Content-Disposition", preview.ContentDisposition(name+".zip"))
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
-	if err := preview.Zip(w, name, from, password); err != nil {
+	if err := preview.Zip(w, name, content, password); err != nil {
 		s.cfg.Log.Error("a download broke off", "request", requestID(r), "id", id, "error", err)
 		panic(http.ErrAbortHandler) // what was sent is not the file: the connection says so
 	}

@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
 
 	"postern/audit"
 	"postern/people"
@@ -69,7 +72,11 @@ func (s *Server) auditPage(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, http.StatusOK, "audit", screen{Title: "Who did what", Area: "audit", Data: v})
 }
 
-// isMessage tells ids of messages from other objects of the log of acts.
+// isMessage tells ids of messages, ULIDs and their parts, from other objects of the log of acts.
 func isMessage(id string) bool {
-	return len(id) >= 26 && fileName(id) == id
+	if len(id) < 26 || len(id) > 32 {
+		return false
+	}
+	_, err := ulid.ParseStrict(id[:26])
+	return err == nil && strings.Trim(id[26:], "-0123456789") == ""
 }
