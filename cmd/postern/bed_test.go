@@ -178,6 +178,9 @@ func newSite(t testing.TB, upstream, more string) *site {
 
 func (s *site) configure(t testing.TB, more string) {
 	t.Helper()
+	if !strings.Contains(more, "web:") {
+		more = "web: {listen: \"\"}\n" + more
+	}
 	s.write(t, "postern.yaml", fmt.Sprintf(`hostname: mx.example.org
 domains: [example.org]
 listen: ["127.0.0.1:0"]

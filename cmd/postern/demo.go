@@ -63,14 +63,21 @@ func (c *demoCmd) Run(out output) error {
 		}
 		return nil
 	}
+	password, err := d.demoPeople(ctx)
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(out.out, `
+Look at what is held: %[5]s
+  sign in as demo (administrator) or ana@example.org (one of the recipients), password %[6]s
+
 The gateway goes on until you press Ctrl-C. In another terminal (go build ./cmd/postern makes the program):
   postern held list --data %[1]s
   postern held release --data %[1]s --upstream %[2]s --domain example.org ID
   postern log show --data %[1]s ID
   curl http://%[3]s/health
   swaks --server %[4]s --from you@club.example --to ana@example.org
-`, d.cfg.Data, d.inside.addr, d.cfg.Admin, d.addr)
+`, d.cfg.Data, d.inside.addr, d.cfg.Admin, d.addr, d.cfg.Web.Origin, password)
 	<-ctx.Done()
 	return nil
 }
@@ -155,6 +162,7 @@ func (c *demoCmd) config(dir string, d *demo) (*Config, error) {
 	cfg.DNS.Servers = []string{d.dns.Addr}
 	cfg.Proxies = []string{demoSender}
 	cfg.Rules = filepath.Join(dir, "rules")
+	cfg.Web.AdminTOTP = "optional"
 	cfg.Grace = Duration(2 * time.Second)
 	if err := os.MkdirAll(cfg.Rules, 0o700); err != nil {
 		return nil, err
