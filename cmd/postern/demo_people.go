@@ -19,7 +19,10 @@ func (d *demo) demoPeople(ctx context.Context) (password string, err error) {
 		{Login: "ana@example.org", Name: "Ana", Role: people.User, Addresses: []mail.Address{{Local: "ana", Domain: "example.org"}}}} {
 		_, err := d.program.people.Add(ctx, root, p, password)
 		if errors.Is(err, people.ErrTaken) { // --data of an earlier demo
-			err = d.program.people.SetPassword(ctx, root, p.Login, "", password)
+			var old *people.Person
+			if old, err = d.program.people.Get(ctx, root, p.Login); err == nil {
+				err = d.program.people.SetPassword(ctx, root, old.ID, "", password)
+			}
 		}
 		if err != nil {
 			return "", err
