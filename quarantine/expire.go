@@ -38,6 +38,11 @@ func (s *Store) Expire(ctx context.Context, now time.Time) (n int, err error) {
 			break
 		}
 	}
+	if trusted {
+		if err := s.index.forget(ctx, now); err != nil {
+			return n, fmt.Errorf("expire quarantine: %w", err)
+		}
+	}
 	switch {
 	case !trusted:
 		s.o.Log.Warn("the clock has made a step: nothing is removed from quarantine for 24 hours", "now", now)

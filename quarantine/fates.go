@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/oklog/ulid/v2"
+	"postern/store"
 )
 
 // A Fate is what became of copies that one rule had held.
@@ -16,10 +16,14 @@ type Fate struct {
 	Count int
 }
 
-// Fates counts the visible copies of messages that were received since then, by rule and state:
-// all of them, or those for some domains of recipients.
+// fatesFor is how long it is known what became of copies.
+const fatesFor = 90 * 24 * time.Hour
+
+// Fates counts the visible copies of messages that were received since the beginning of that hour,
+// 90 days ago at most, by rule and state: all of them, or those for some domains of recipients.
+// What is past its retention counts as what it was in the end.
 func (s *Store) Fates(ctx context.Context, since time.Time, domains []string) ([]Fate, error) {
-	query, args := "SELECT rule, state, count(*) FROM copies WHERE item >= ? AND state <> ?", []any{firstID(since), Held}
+	query, args := "SELECT rule, state, sum(n) FROM fates WHERE hour >= ? AND n > 0", []any{since.Unix() / 3600}
 	if domains != nil {
 		query += " AND domain IN (''" + strings.Repeat(", ?", len(domains)) + ")"
 		for _, d := range domains {
@@ -42,11 +46,10 @@ func (s *Store) Fates(ctx context.Context, since time.Time, domains []string) ([
 	return out, rows.Err()
 }
 
-// firstID is before every id of a moment and later: ids begin with their time.
-func firstID(at time.Time) string {
-	var id ulid.ULID
-	if id.SetTime(ulid.Timestamp(at)) != nil { // before 1970
-		return ""
-	}
-	return id.String()
+// forget removes what was known for long enough.
+func (x index) forget(ctx context.Context, now time.Time) error {
+	return x.db.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec("DELETE FROM fates WHERE hour < ?", now.Add(-fatesFor).Unix()/3600)
+		return err
+	})
 }
