@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -63,13 +64,19 @@ func (s *sinkSession) serve() {
 		}
 		switch verb := string(bytes.ToUpper(line[:min(4, len(line))])); verb {
 		case "EHLO":
-			s.out = append(s.out, "250-sink.test\r\n250-PIPELINING\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250-DSN\r\n250 SMTPUTF8\r\n"...)
+			s.out = append(s.out, "250-sink.test\r\n250-PIPELINING\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n250-DSN\r\n250 SMTPUTF8\r\n"...)
 		case "DATA":
 			s.out = append(s.out, "354 go on\r\n"...)
 			if _, err := s.c.Write(s.out); err != nil || s.data() != nil {
 				return
 			}
 			s.out = append(s.out[:0], "250 2.0.0 taken\r\n"...)
+			s.probed = false
+		case "BDAT":
+			if s.chunk(string(line)) != nil {
+				return
+			}
+			s.out = append(s.out, "250 2.0.0 taken\r\n"...)
 			s.probed = false
 		case "QUIT":
 			_, _ = s.c.Write(append(s.out, "221 2.0.0 bye\r\n"...))
@@ -113,6 +120,23 @@ func (s *sinkSession) data() error {
 	}
 }
 
+// chunk reads a message that is one chunk (RFC 3030).
+func (s *sinkSession) chunk(line string) error {
+	size := 0
+	if _, err := fmt.Sscanf(line, "BDAT %d LAST", &size); err != nil {
+		return err
+	}
+	if !s.probed {
+		_, err := s.r.Discard(size)
+		return err
+	}
+	text := make([]byte, size)
+	if _, err := io.ReadFull(s.r, text); err != nil {
+		return err
+	}
+	return s.tell(string(text))
+}
+
 // describe reads a message line by line and tells about it.
 func (s *sinkSession) describe() error {
 	var msg bytes.Buffer
@@ -126,7 +150,12 @@ func (s *sinkSession) describe() error {
 		}
 		msg.Write(bytes.TrimPrefix(line, []byte(".")))
 	}
-	header, body, ok := strings.Cut(msg.String(), "\r\n\r\n")
+	return s.tell(msg.String())
+}
+
+// tell writes on standard output what a message is.
+func (s *sinkSession) tell(msg string) error {
+	header, body, ok := strings.Cut(msg, "\r\n\r\n")
 	if !ok {
 		return errors.New("no body")
 	}

@@ -21,12 +21,16 @@ type link struct {
 	host     *serverHost
 	sock     net.Conn        // the socket
 	raw      syscall.RawConn // the same, to look at what has arrived
-	conn     net.Conn        // the socket, or TLS over it
+	peek     func(uintptr)   // look
+	peeked   [1]byte
+	there    bool     // what look has found
+	conn     net.Conn // the socket, or TLS over it
 	r        *bufio.Reader
 	out      []byte    // commands on their way
 	until    time.Time // when what is being done must be over; zero: no such time
 	ext      mail.Extensions
 	size     bool     // SIZE is offered, perhaps without a limit
+	chunking bool     // BDAT is offered
 	xforward []string // attributes of XFORWARD that are offered
 	name     string   // as it calls itself
 	tls      string   // version and cipher; "" in clear
@@ -185,9 +189,6 @@ func (l *link) quiet() bool {
 	if overTLS && !l.silent(-time.Second) { // what TLS has read already
 		return false
 	}
-	if l.sock.SetReadDeadline(time.Time{}) != nil {
-		return false
-	}
 	if !l.pending() {
 		return true
 	}
@@ -206,17 +207,13 @@ func (l *link) silent(wait time.Duration) bool {
 
 // pending reports whether the socket has bytes, its end or an error to read.
 func (l *link) pending() bool {
-	if l.raw == nil {
-		return false
-	}
-	there := true
-	err := l.raw.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		there = err != syscall.EAGAIN
-		return true
-	})
-	return there || err != nil
+	return l.raw != nil && (l.raw.Control(l.peek) != nil || l.there)
+}
+
+// look is what pending does on the socket.
+func (l *link) look(fd uintptr) {
+	_, _, err := syscall.Recvfrom(int(fd), l.peeked[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	l.there = err != syscall.EAGAIN
 }
 
 // quit says goodbye to a connection between transactions, without waiting for an
@@ -236,46 +233,6 @@ func (l *link) close() {
 		l.host.open.Add(-1)
 		_ = l.sock.Close()
 	}
-}
-
-// data sends the message after 354 and waits for the reply to its end. Before the end
-// has gone out whole an error means that nothing is delivered, after it ErrAmbiguous.
-func (l *link) data(ctx context.Context, src Source) (answer, error) {
-	defer l.guard(ctx)()
-	w := newDotWriter(l.block)
-	defer w.free()
-	for {
-		p, err := src.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			l.broken = true
-			return answer{}, fmt.Errorf("reading the message: %w", err)
-		}
-		if err := w.write(p); err != nil {
-			return answer{}, l.fail(ctx, "sending the message", err)
-		}
-	}
-	// No reply can be due before the dot, so what is there already must not be taken for it.
-	if !l.quiet() {
-		return answer{}, l.fail(ctx, "sending the message", fmt.Errorf("%w before the end of data", errLinkDied))
-	}
-	if err := w.end(); err != nil {
-		return answer{}, l.fail(ctx, "sending the message", err)
-	}
-	a, err := l.read(l.times().Final)
-	switch {
-	case err != nil:
-	case l.r.Buffered() > 0:
-		err = fmt.Errorf("%w: more than one reply", errBadReply)
-	case a.code >= 400 || a.code/10 == 25:
-		l.dirty = false
-		return a, nil
-	default:
-		err = fmt.Errorf("%w: %d to this", errBadReply, a.code)
-	}
-	return answer{}, fmt.Errorf("%w: %w", ErrAmbiguous, l.fail(ctx, "end of data", err))
 }
 
 // block writes one block, within its own time.

@@ -21,6 +21,7 @@ type delivery struct {
 	refused *mail.Reply   // to MAIL: it holds for all recipients
 	open    bool          // MAIL was accepted on link
 	have    []mail.RcptTo // accepted on link
+	chunk   bool          // what comes is to be sent by BDAT, not after 354
 }
 
 // Rcpt offers one recipient, the first one together with MAIL.
@@ -178,20 +179,42 @@ func (d *delivery) Send(ctx context.Context, to []mail.RcptTo, size int64, src S
 		return refusals, err
 	}
 	l := d.link
-	a, err := l.data(ctx, src)
+	send := l.data
+	if d.chunk {
+		send = l.chunk
+	}
+	a, err := send(ctx, src)
 	d.open, d.have = false, nil
 	if err != nil {
+		if errors.Is(err, errNoChunks) && !l.host.whole.Swap(true) {
+			d.group.servers.log.Warn("internal server offers CHUNKING, but does not take BDAT: it gets DATA from now on", "address", l.host.addr, "error", err)
+		}
 		d.drop()
 		return nil, &serverError{l.host.addr, err, true}
 	}
 	return sameReply(a.reply(), len(to)), nil
 }
 
-// ready brings the connection to the 354 for these recipients, or returns their
-// refusals.
+// stands reports whether the server has taken the envelope for these recipients already.
+func (d *delivery) stands(to []mail.RcptTo) bool {
+	return d.link != nil && d.open && slices.Equal(d.have, to)
+}
+
+// chunks reports whether the message can be sent as one chunk at once: with the envelope unsaid
+// there is an exchange to wait for anyway.
+func (d *delivery) chunks(to []mail.RcptTo, size int64) bool {
+	return size > 0 && size <= int64(maxChunk) && d.stands(to) && d.link.chunking && !d.link.host.whole.Load()
+}
+
+// ready brings the connection to the 354 for these recipients, or returns their refusals. When
+// the envelope stands and the server takes chunks, a small message needs no 354.
 func (d *delivery) ready(ctx context.Context, to []mail.RcptTo, size int64, fresh bool) ([]mail.Reply, error) {
-	if d.link != nil && !d.link.quiet() {
+	if d.chunk = d.chunks(to, size); d.chunk {
+		if d.link.quiet() {
+			return nil, nil
+		}
 		d.drop()
+		d.chunk = false
 	}
 	if err := d.connect(ctx, fresh); err != nil {
 		if r, ok := err.(*mail.Reply); ok {
@@ -200,7 +223,7 @@ func (d *delivery) ready(ctx context.Context, to []mail.RcptTo, size int64, fres
 		return nil, err
 	}
 	var cmds []command
-	if !d.open || !slices.Equal(d.have, to) {
+	if !d.stands(to) {
 		cmds = d.link.begin(&d.env, size)
 		for i := range to {
 			if r := d.link.lacksFor(&to[i]); r != nil {

@@ -32,6 +32,7 @@ func openLink(ctx context.Context, h *serverHost, mode TLSMode) (*link, error) {
 	l := &link{host: h, sock: sock, conn: sock, r: bufio.NewReaderSize(sock, maxReplyLine)}
 	if sc, ok := sock.(syscall.Conn); ok {
 		l.raw, _ = sc.SyscallConn()
+		l.peek = l.look
 	}
 	if err := l.greet(ctx, mode); err != nil {
 		l.close()
@@ -72,7 +73,7 @@ func (l *link) hello(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.ext, l.size, l.xforward = mail.Extensions{}, false, nil
+	l.ext, l.size, l.chunking, l.xforward = mail.Extensions{}, false, false, nil
 	if a.code/100 == 5 {
 		a, err = l.one(ctx, "HELO "+l.host.group.cfg.Helo)
 		if err != nil {
@@ -119,6 +120,8 @@ func (l *link) offer(words []string) {
 		l.ext.DSN = true
 	case "PIPELINING":
 		l.ext.Pipelining = true
+	case "CHUNKING":
+		l.chunking = true
 	case "STARTTLS":
 		l.ext.StartTLS = true
 	case "XCLIENT":

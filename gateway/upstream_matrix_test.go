@@ -22,10 +22,24 @@ type upRow struct {
 	plain     bool   // the error must be plain: our fault, 451
 	ambiguous bool
 	arrived   bool
+	byData    bool // it is about DATA, of which BDAT knows nothing
 	times     ServerTimeouts
 }
 
+// runRow runs a row by DATA and by BDAT.
 func runRow(t *testing.T, r upRow) {
+	t.Helper()
+	runRowOnce(t, r)
+	if !r.byData {
+		if r.ehlo == nil {
+			r.ehlo = allKeywords
+		}
+		r.ehlo = append([]string{"CHUNKING"}, r.ehlo...)
+		runRowOnce(t, r)
+	}
+}
+
+func runRowOnce(t *testing.T, r upRow) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	s := newUpSink(t, r.on)
@@ -162,8 +176,8 @@ func TestMatrix_AllRCPTRefused(t *testing.T) {
 func TestMatrix_RCPTRefusedAfterOurDATA(t *testing.T) { TestRefusalAtReplaySendsNothing(t) }
 
 func TestMatrix_DATARefused(t *testing.T) {
-	runRow(t, upRow{on: at("DATA", "451 4.3.0 Later"), want: "451 4.3.0 Later; "})
-	runRow(t, upRow{on: at("DATA", "554 5.5.1 No"), want: "554 5.5.1 No; "})
+	runRow(t, upRow{on: at("DATA", "451 4.3.0 Later"), want: "451 4.3.0 Later; ", byData: true})
+	runRow(t, upRow{on: at("DATA", "554 5.5.1 No"), want: "554 5.5.1 No; ", byData: true})
 }
 
 func TestMatrix_StallsAfter354(t *testing.T) {
@@ -285,7 +299,7 @@ func TestMatrix_TwoRepliesOrUnsolicited(t *testing.T) {
 	for step, first := range map[string]string{"connect": "220 a", "EHLO": "250 a", "MAIL": "250 Ok", "RCPT": "250 Ok", "DATA": "354 Ok", "dot": "250 Ok"} {
 		for _, second := range []string{"250 Ok", "550 5.1.1 No", "354 Go on"} {
 			for _, ehlo := range [][]string{nil, {"DSN"}} {
-				runRow(t, upRow{ehlo: ehlo, on: at(step, first, second), want: "error internal server ", plain: true, ambiguous: step == "dot"})
+				runRow(t, upRow{ehlo: ehlo, on: at(step, first, second), want: "error internal server ", plain: true, ambiguous: step == "dot", byData: step == "DATA"})
 			}
 		}
 	}
@@ -353,7 +367,7 @@ func TestMatrix_TenMegabyteReplyLine(t *testing.T) {
 		}
 	}
 	for _, step := range []string{"connect", "EHLO", "MAIL", "RCPT", "DATA", "dot"} {
-		runRow(t, upRow{on: huge(step), want: "error internal server ", plain: true, ambiguous: step == "dot"})
+		runRow(t, upRow{on: huge(step), want: "error internal server ", plain: true, ambiguous: step == "dot", byData: step == "DATA"})
 	}
 }
 
@@ -369,7 +383,7 @@ func TestMatrix_EndlessContinuation(t *testing.T) {
 		}
 	}
 	for _, step := range []string{"connect", "EHLO", "MAIL", "RCPT", "DATA", "dot"} {
-		runRow(t, upRow{on: endless(step), want: "error internal server ", plain: true, ambiguous: step == "dot"})
+		runRow(t, upRow{on: endless(step), want: "error internal server ", plain: true, ambiguous: step == "dot", byData: step == "DATA"})
 	}
 }
 
@@ -381,7 +395,7 @@ func TestMatrix_WrongOrSenselessCodes(t *testing.T) {
 		"dot":  {"354 Go on", "999 What", "220 hello", "\x00"},
 	} {
 		for _, code := range codes {
-			runRow(t, upRow{on: at(step, code), want: "error internal server ADDR: ", plain: true, ambiguous: step == "dot"})
+			runRow(t, upRow{on: at(step, code), want: "error internal server ADDR: ", plain: true, ambiguous: step == "dot", byData: step == "DATA"})
 		}
 	}
 }

@@ -29,6 +29,7 @@ type serverHost struct {
 	addr    string
 	tls     *tls.Config
 	open    atomic.Int32 // connections, idle and in use
+	whole   atomic.Bool  // it offers CHUNKING, but was seen not to know BDAT
 
 	mu     sync.Mutex
 	idle   []*link     // the last used at the end

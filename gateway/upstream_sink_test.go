@@ -183,6 +183,10 @@ func (c *upSinkConn) serve() {
 			if !c.data(line) {
 				return
 			}
+		case "BDAT":
+			if !c.chunk(line) {
+				return
+			}
 		case "RSET":
 			c.cur = upSinkMail{}
 			c.say("250 2.0.0 Ok")
@@ -233,6 +237,34 @@ func (c *upSinkConn) data(line string) bool {
 	m := c.cur
 	c.cur = upSinkMail{}
 	if c.step("dot", line) {
+		return true
+	}
+	c.s.mu.Lock()
+	c.s.mails = append(c.s.mails, m)
+	c.s.mu.Unlock()
+	c.say("250 2.0.0 Ok: queued")
+	return true
+}
+
+// chunk takes the whole of a message in one chunk (RFC 3030).
+func (c *upSinkConn) chunk(line string) bool {
+	n := 0
+	if _, err := fmt.Sscanf(line, "BDAT %d LAST", &n); err != nil {
+		c.say("501 5.5.4 BDAT size LAST")
+		return true
+	}
+	text := make([]byte, n)
+	if _, err := io.ReadFull(c.r, text); err != nil {
+		return false
+	}
+	m := c.cur
+	m.raw, m.body = text, text
+	c.cur = upSinkMail{}
+	switch {
+	case c.step("dot", line):
+		return true
+	case len(m.to) == 0:
+		c.say("503 5.5.1 No valid recipients")
 		return true
 	}
 	c.s.mu.Lock()
