@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"syscall"
 
 	"postern/mail"
@@ -233,7 +234,7 @@ func (t *transaction) transmit(ctx context.Context, rcpts []*recipient, g group,
 	if err == nil && len(replies) != len(to) {
 		err = fmt.Errorf("%d replies for %d recipients: %w", len(replies), len(to), ErrAmbiguous)
 	}
-	t.note("relay", fmt.Sprintf("%d recipients", len(to)))
+	t.note("relay", strconv.Itoa(len(to))+" recipients")
 	return replies, err
 }
 

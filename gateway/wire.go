@@ -62,6 +62,11 @@ type wire struct {
 	dead   error  // why nothing more is read
 	gone   bool   // nobody is there to hear a last reply
 
+	sock   syscall.RawConn // raw, to look into
+	peek   func(uintptr)   // look
+	peeked [1]byte
+	there  int // bytes that look has found
+
 	mu       sync.Mutex
 	idle     bool // waiting for a command
 	stopping bool
@@ -218,25 +223,30 @@ func (w *wire) early() bool {
 		w.r = 0
 		w.e, _ = w.conn.Read(w.buf)
 	}
-	return w.e > w.r || hasInput(w.raw)
+	return w.e > w.r || w.waiting()
 }
 
-// hasInput looks into the socket's buffer.
-func hasInput(c net.Conn) bool {
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return false
+// waiting looks into the socket's buffer.
+func (w *wire) waiting() bool {
+	if w.peek == nil {
+		sc, ok := w.raw.(syscall.Conn)
+		if !ok {
+			return false
+		}
+		rc, err := sc.SyscallConn()
+		if err != nil {
+			return false
+		}
+		w.sock, w.peek = rc, w.look
 	}
-	rc, err := sc.SyscallConn()
-	if err != nil {
-		return false
-	}
-	n := 0
-	_ = rc.Control(func(fd uintptr) {
-		var b [1]byte
-		n, _, _ = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	})
-	return n > 0
+	w.there = 0
+	_ = w.sock.Control(w.peek)
+	return w.there > 0
+}
+
+// look is what waiting does on the socket.
+func (w *wire) look(fd uintptr) {
+	w.there, _, _ = unix.Recvfrom(int(fd), w.peeked[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 }
 
 // startTLS says 220, drops what the client sent in clear behind STARTTLS, and shakes hands

@@ -37,8 +37,13 @@ func (e *Entry) Encode() error {
 	if len(e.Found) == 0 {
 		return nil
 	}
+	_, err := e.encode(make([]byte, 0, usualFacts))
+	return err
+}
+
+// encode is Encode, with the JSON behind text, which it gives grown.
+func (e *Entry) encode(text []byte) ([]byte, error) {
 	var errs []error
-	text := make([]byte, 0, usualFacts)
 	for _, f := range e.Found {
 		facts := f.Facts
 		if brief, ok := facts.(abridged); ok {
@@ -61,5 +66,5 @@ func (e *Entry) Encode() error {
 		(*into)[f.Name] = text[from:len(text):len(text)]
 	}
 	e.Found = nil
-	return errors.Join(errs...)
+	return text, errors.Join(errs...)
 }

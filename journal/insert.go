@@ -13,7 +13,9 @@ import (
 // for one row and for many.
 const maxRows = 32
 
-// insertAll inserts rows; each of them or an error.
+// insertAll inserts rows; each of them or an error, by which what was inserted is undone as a whole
+// (store.Write). So no statement needs to be undone by itself, for which SQLite would copy each page:
+// they say OR FAIL, or OR IGNORE.
 func insertAll(tx *store.Tx, rows []row) error {
 	if err := writeWalks(tx, rows); err != nil {
 		return err
@@ -63,7 +65,7 @@ func insertPacks(tx *store.Tx, rows []row) error {
 		if p == nil || p == done { // those of one pack lie together
 			continue
 		}
-		if _, err := tx.Exec("INSERT INTO packs VALUES (?, ?)", p.last, p.details); err != nil {
+		if _, err := tx.Exec("INSERT OR FAIL INTO packs VALUES (?, ?)", p.last, p.details); err != nil {
 			return err
 		}
 		done = p
@@ -79,7 +81,7 @@ func insertEntries(tx *store.Tx, rows []row) error {
 	for i := range rows {
 		args = rows[i].append(args)
 	}
-	_, err := tx.Exec("INSERT INTO entries VALUES "+places(len(rows), entryColumns), args...)
+	_, err := tx.Exec("INSERT OR FAIL INTO entries VALUES "+places(len(rows), entryColumns), args...)
 	return err
 }
 
@@ -101,7 +103,7 @@ func insertRecipients(tx *store.Tx, rows []row) error {
 			return nil
 		}
 		// The same mailbox may have been named twice, in letters of different case.
-		_, err := tx.Exec("INSERT INTO recipients VALUES "+places(n, 3)+" ON CONFLICT DO NOTHING", args...)
+		_, err := tx.Exec("INSERT OR IGNORE INTO recipients VALUES "+places(n, 3), args...)
 		args, n = args[:0], 0
 		return err
 	}

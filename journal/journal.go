@@ -34,13 +34,17 @@ type Options struct {
 	Written   Sink             // of each entry that is written, by one goroutine; nil: nobody
 }
 
-const maxBatch = 512
+const (
+	maxBatch     = 512
+	maxFactsKept = 4 << 20 // bytes of the buffer for facts
+)
 
 // A Store keeps entries. All methods may be called from any goroutine.
 type Store struct {
 	o     Options
 	queue queue
-	enc   encoder // the writer's, and order too
+	enc   encoder // the writer's, and facts and order too
+	facts []byte  // of the entries of one batch, until all are told of
 	order order
 
 	ended chan struct{}
@@ -95,7 +99,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Record hands an entry over to be written soon; it must not be changed afterwards. It waits
+// Record hands an entry over to be written soon; it must not be changed or kept afterwards. It waits
 // only while the queue is full. What cannot be written later is logged and seen in Err.
 func (s *Store) Record(ctx context.Context, e *Entry) error {
 	return s.hand(ctx, pending{e: e})
@@ -246,14 +250,17 @@ func (s *Store) rows(batch []pending, errs []error) (rows []row, from []int) {
 	}
 	slices.SortStableFunc(from, func(a, b int) int { return batch[a].e.Received.Compare(batch[b].e.Received) })
 	rows = make([]row, len(from)) // the packer knows their places
+	if s.facts = s.facts[:0]; cap(s.facts) > maxFactsKept {
+		s.facts = nil
+	}
 	n := 0
 	for _, i := range from {
 		e, r := batch[i].e, &rows[n]
-		if err := e.Encode(); err != nil {
+		var err error
+		if s.facts, err = e.encode(s.facts); err != nil {
 			s.o.Log.Error("facts left out of the journal", "id", e.ID, "error", err)
 		}
-		err := s.enc.row(r, e)
-		if err == nil {
+		if err = s.enc.row(r, e); err == nil {
 			err = s.order.place(r)
 		}
 		if errs[i] = err; err == nil {

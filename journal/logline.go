@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"strconv"
@@ -171,7 +172,11 @@ func member(object []byte, name string) string {
 				if object[end+1] != '"' {
 					return ""
 				}
-				s, _ := strconv.Unquote(string(object[end+1 : stringEnd(object, end+1)]))
+				quoted := object[end+1 : stringEnd(object, end+1)]
+				if n := len(quoted); n >= 2 && bytes.IndexByte(quoted, '\\') < 0 && quoted[n-1] == '"' && utf8.Valid(quoted) {
+					return string(quoted[1 : n-1])
+				}
+				s, _ := strconv.Unquote(string(quoted))
 				return s
 			}
 			i = end - 1
