@@ -65,7 +65,8 @@ var errNoChunks = errors.New("CHUNKING is offered, but BDAT not taken")
 // chunk sends a message of at most maxChunk bytes as one chunk (RFC 3030 2) and waits for the
 // reply: no 354 is waited for. One that is longer than was known goes by DATA. Lines end in CRLF
 // there, too, though a chunk could hold anything: what comes behind the server may be stricter.
-// Errors are those of data.
+// No 354 shows that replies are out of step, so the caller looks before whether one too many has
+// come. Errors are those of data.
 func (l *link) chunk(ctx context.Context, src Source) (answer, error) {
 	defer l.guard(ctx)()
 	block := outBlocks.Get().(*[]byte)
