@@ -151,7 +151,12 @@ func fromWords(v Visitor) string {
 }
 
 // Close waits for mails under way, half a minute at most. Call it before the database is closed.
-func (s *Store) Close() { s.sends.Wait() }
+func (s *Store) Close() {
+	s.sends.Wait()
+	if s.openID != nil {
+		s.openID.client.CloseIdleConnections()
+	}
+}
 
 // LinkHere tells whether a link holds in the browser with this cookie: nil, or ErrLink.
 func (s *Store) LinkHere(ctx context.Context, token, cookie string) error {

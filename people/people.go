@@ -55,6 +55,7 @@ type Options struct {
 	MailSignIn bool             // users sign in by a link that is mailed to them
 	Internal   func(mail.Address) bool
 	Mailer     Mailer  // for the links; nil: none are sent
+	OpenID     *OpenID // nil: none
 	Hashing    Hashing // the zero value: DefaultHashing
 }
 
@@ -66,6 +67,7 @@ type Store struct {
 	accounts  *limiter // and by whom they are about
 	asks      *limiter // for links, by address
 	asksBy    *limiter // and by where they come from
+	openID    *openID
 	sending   chan struct{}
 	sends     sync.WaitGroup
 }
@@ -96,7 +98,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	return &Store{o: o, passwords: newPasswords(o.Hashing), clients: newLimiter(5, time.Minute),
 		accounts: newLimiter(7, 20*time.Second), asks: newLimiter(3, 20*time.Minute), asksBy: newLimiter(10, 2*time.Minute),
-		sending: make(chan struct{}, sendMost)}, nil
+		openID: newOpenID(o.OpenID), sending: make(chan struct{}, sendMost)}, nil
 }
 
 // now is the time as it is kept.

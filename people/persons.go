@@ -134,7 +134,7 @@ func (s *Store) insert(tx *store.Tx, p *Person, hash, subject string) error {
 	if err := free(tx, p); err != nil {
 		return err
 	}
-	if _, err := tx.Exec("INSERT INTO people VALUES (?, ?, ?, ?, ?, ?, '', 0, ?, ?, 0)",
+	if _, err := tx.Exec("INSERT INTO people (id, login, name, role, domains, password, totp, totp_step, subject, made, seen) VALUES (?, ?, ?, ?, ?, ?, '', 0, ?, ?, 0)",
 		p.ID, p.Login, p.Name, p.Role, domainsJSON(p), hash, subject, p.Made.UnixMicro()); err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (s *Store) change(ctx context.Context, who *Actor, p *Person) (before *Pers
 		if err := free(tx, p); err != nil {
 			return err
 		}
-		if _, err := tx.Exec("UPDATE people SET login = ?, name = ?, role = ?, domains = ? WHERE id = ?", p.Login, p.Name, p.Role, domainsJSON(p), p.ID); err != nil {
+		if _, err := tx.Exec("UPDATE people SET login = ?, name = ?, role = ?, domains = ?, base_role = '' WHERE id = ?", p.Login, p.Name, p.Role, domainsJSON(p), p.ID); err != nil {
 			return err
 		}
 		if err := writeAddresses(tx, p); err != nil {

@@ -26,7 +26,7 @@ type Ways struct {
 
 // Ways tells them.
 func (s *Store) Ways() Ways {
-	return Ways{Mail: s.o.MailSignIn && s.o.Mailer != nil, AdminTOTP: s.o.AdminTOTP}
+	return Ways{Mail: s.o.MailSignIn && s.o.Mailer != nil, OpenID: s.openID != nil, AdminTOTP: s.o.AdminTOTP}
 }
 
 // SignIn begins a session by login and password; old is the cookie that the browser had, which

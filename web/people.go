@@ -23,6 +23,8 @@ type People interface {
 	AskLink(ctx context.Context, address string, v people.Visitor) (string, error)
 	LinkHere(ctx context.Context, token, cookie string) error
 	UseLink(ctx context.Context, token, code, cookie string, v people.Visitor, old string) (*people.Grant, error)
+	BeginOpenID(ctx context.Context) (address, cookie string, err error)
+	EndOpenID(ctx context.Context, cookie, state, code string, v people.Visitor, old string) (*people.Grant, error)
 	SetUpHolds(ctx context.Context, token string) error
 	SetUp(ctx context.Context, token, login, name, password string, v people.Visitor, old string) (*people.Grant, error)
 	SignOut(ctx context.Context, cookie string, from netip.Addr) error

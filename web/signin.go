@@ -22,6 +22,8 @@ func (s *Server) signInRoutes() {
 	s.mux.HandleFunc("GET /sign-in/asked", s.askedPage)
 	s.mux.HandleFunc("GET /sign-in/link", s.linkPage)
 	s.mux.HandleFunc("POST /sign-in/link", s.link)
+	s.mux.HandleFunc("GET /sign-in/oidc", s.toIssuer)
+	s.mux.HandleFunc("GET /sign-in/oidc/back", s.fromIssuer)
 	s.mux.HandleFunc("GET /setup", s.setUpPage)
 	s.mux.HandleFunc("POST /setup", s.setUp)
 	s.mux.HandleFunc("POST /sign-out", s.signOut)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"strings"
 
 	"postern/gateway"
 	"postern/mail"
@@ -16,6 +18,10 @@ func openPeople(ctx context.Context, cfg *Config, s *stores, log *slog.Logger, m
 		AdminTOTP: cfg.Web.AdminTOTP == "required", MailSignIn: cfg.Web.MailSignIn}
 	if m != nil {
 		o.Mailer, o.Internal = m, func(a mail.Address) bool { return m.domains.Contains(a.Domain) }
+		var err error
+		if o.OpenID, err = openIDOf(&cfg.Web.OIDC); err != nil {
+			return nil, err
+		}
 	}
 	p, err := people.Open(ctx, o)
 	if err != nil {
@@ -28,6 +34,38 @@ func openPeople(ctx context.Context, cfg *Config, s *stores, log *slog.Logger, m
 func (p *program) signingIn(ctx context.Context, g gateway.Config) (err error) {
 	p.people, err = openPeople(ctx, p.cfg, p.stores, p.log, newMailer(p.cfg, g, p.upstream, p.log))
 	return err
+}
+
+// oidcSecret is where the secret stands when there is no file.
+const oidcSecret = "POSTERN_OIDC_SECRET"
+
+// openIDOf is signing in by another's accounts; nil when there is none.
+func openIDOf(c *OIDCConf) (*people.OpenID, error) {
+	if c.Issuer == "" {
+		return nil, nil
+	}
+	o := &people.OpenID{Issuer: c.Issuer, ClientID: c.ClientID, Secret: os.Getenv(oidcSecret), Create: c.Create, GroupClaim: c.GroupClaim, Roles: map[string]people.Role{}}
+	for group, role := range c.Roles {
+		o.Roles[group] = people.Role(role)
+	}
+	if c.SecretFile == "" {
+		return o, nil
+	}
+	st, err := os.Stat(c.SecretFile)
+	if err == nil && st.Mode().Perm()&0o007 != 0 {
+		err = fmt.Errorf("everybody may read %s: chmod o= it", c.SecretFile)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("web.oidc.secret_file: %w", err)
+	}
+	text, err := os.ReadFile(c.SecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("web.oidc.secret_file: %w", err)
+	}
+	if o.Secret = strings.TrimSpace(string(text)); o.Secret == "" {
+		return nil, fmt.Errorf("web.oidc.secret_file: %s is empty", c.SecretFile)
+	}
+	return o, nil
 }
 
 // rightsOf is what users may do with own held mail: what is configured, over the defaults.
