@@ -153,6 +153,9 @@ func (s *Server) rail(r *http.Request, at spot, counts []review.Chip) (ready, sa
 	}
 	own, err := s.cfg.Desk.Views(r.Context(), actor(r))
 	for _, v := range own {
+		if v.Site {
+			continue // they stand above
+		}
 		there := spot{Path: "/", Find: v.Find}
 		saved = append(saved, viewLink{Label: v.Name, Name: v.Name, Link: there.Here(), On: there.Here() == at.Here()})
 	}

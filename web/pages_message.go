@@ -60,6 +60,7 @@ func (s *Server) messagePage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l := &letter{Message: m, Row: rowView{Row: m.Row, now: s.now()}, Tab: r.URL.Query().Get("tab"), Act: r.URL.Query().Get("act")}
+	slices.SortStableFunc(m.Explain, func(a, b review.Explained) int { return order(a) - order(b) })
 	l.To, l.Signed, l.Back = fates(m), signers(m), "/"
 	if m.State == "" {
 		l.Back = "/log"
@@ -85,6 +86,14 @@ func (s *Server) messagePage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.show(w, r, http.StatusOK, "message", sc)
+}
+
+// order puts what kept a message back before what let a copy of it through.
+func order(e review.Explained) int {
+	if e.Do == "deliver" {
+		return 1
+	}
+	return 0
 }
 
 func tabs(who *people.Actor) []tab {
