@@ -28,6 +28,8 @@ type metrics struct {
 	reloads  *prometheus.CounterVec
 	open     *prometheus.GaugeVec
 	alarms   *prometheus.CounterVec
+	digests  *prometheus.CounterVec
+	answers  *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -41,8 +43,10 @@ func newMetrics() *metrics {
 		reloads:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_reloads_total", Help: "Reloads of the rules by outcome."}, []string{"outcome"}),
 		open:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "postern_breaker_open", Help: "1 for each rule whose breaker is open."}, []string{"rule"}),
 		alarms:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_breaker_alarms_total", Help: "How often a rule suddenly decided far more than it used to."}, []string{"rule"}),
+		digests:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_digests_total", Help: "Mails to users about held mail: sent deferred failed."}, []string{"result"}),
+		answers:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_digest_answers_total", Help: "Answers to digests by what became of them: done already refused failed unclear ignored."}, []string{"result"}),
 	}
-	m.registry.MustRegister(m.messages, m.rules, m.filters, m.took, m.bytes, m.reloads, m.open, m.alarms,
+	m.registry.MustRegister(m.messages, m.rules, m.filters, m.took, m.bytes, m.reloads, m.open, m.alarms, m.digests, m.answers,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -62,6 +66,15 @@ func (m *metrics) sink() journal.Sink {
 			}
 		}
 	}
+}
+
+// digest counts digests, and answers to them.
+func (m *metrics) digest(what, result string) {
+	if what == "reply" {
+		m.answers.WithLabelValues(result).Inc()
+		return
+	}
+	m.digests.WithLabelValues(result).Inc()
 }
 
 // observe adds what is read when Prometheus asks.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"postern/breaker"
+	"postern/digest"
 	"postern/filters"
 	"postern/gateway"
 	"postern/journal"
@@ -40,6 +41,7 @@ type program struct {
 	policy   *policyState
 	breaker  *breaker.Breaker // nil: off
 	desk     *review.Desk
+	digests  *digest.Digests
 }
 
 // build makes everything that serve needs. close what it returns.
@@ -82,16 +84,20 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 	}
 	sinks = append(sinks, p.metrics.sink())
 	p.spool = mail.NewSpool(gcfg.SpoolDir, 0, gcfg.Limits.Memory)
-	p.gateway = gateway.New(gcfg, gateway.Deps{
+	if p.desk, err = openDesk(ctx, cfg, p.stores, p.upstream, newDeskRules(p), log); err != nil {
+		return p, err
+	}
+	deps := gateway.Deps{
 		Upstream:   p.upstream,
 		Quarantine: p.quarantine,
 		Journal:    journal.Tee(p.journal, sinks...),
 		Spool:      p.spool,
 		Log:        log,
-	})
-	if p.desk, err = openDesk(ctx, cfg, p.stores, p.upstream, newDeskRules(p), log); err != nil {
+	}
+	if err := p.startDigests(ctx, gcfg, &deps); err != nil {
 		return p, err
 	}
+	p.gateway = gateway.New(gcfg, deps)
 	p.policy = &policyState{}
 	return p, p.loadPolicy(policies.Started)
 }
@@ -217,6 +223,11 @@ func gatewayConfig(cfg *Config, certs *certificates) (gateway.Config, error) {
 		PostmasterDomain: postmaster, Grace: time.Duration(cfg.Grace),
 		StripAuthResults: cfg.StripResults, Split: cfg.Recipients == "split",
 		Limits: cfg.Limits.over(gateway.DefaultLimits()), SpoolDir: filepath.Join(cfg.Data, store.Spool),
+	}
+	if cfg.Digest.ReplyDomain != "" {
+		if g.InboxClients, err = cfg.replyClients(); err != nil {
+			return gateway.Config{}, err
+		}
 	}
 	if certs != nil {
 		g.TLS = certs.config

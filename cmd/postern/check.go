@@ -76,6 +76,9 @@ func (c *checkCmd) check(r *checkReport) error {
 	if doubt := cfg.doubtfulName(); doubt != "" {
 		r.warn("%s", doubt)
 	}
+	if doubt := cfg.doubtfulDigest(); doubt != "" {
+		r.warn("%s", doubt)
+	}
 	if err := r.certificate(cfg); err != nil {
 		return err
 	}

@@ -43,6 +43,8 @@ type Config struct {
 	Quarantine KeepConf `yaml:"quarantine"`
 	Journal    KeepConf `yaml:"journal"`
 
+	Digest DigestConf `yaml:"digest"`
+
 	Web   WebConf  `yaml:"web"`
 	Admin string   `yaml:"admin"`
 	Log   LogConf  `yaml:"log"`
@@ -161,6 +163,7 @@ func defaultConfig() *Config {
 		Breaker:    BreakerConf{Factor: 10, Least: 50, Window: Duration(10 * time.Minute), Classes: []string{"spam", "policy"}},
 		Quarantine: KeepConf{Keep: Duration(30 * 24 * time.Hour), MaxSize: 10 << 30},
 		Journal:    KeepConf{Keep: Duration(90 * 24 * time.Hour)},
+		Digest:     defaultDigest(),
 		Web:        defaultWeb(),
 		Admin:      "127.0.0.1:8026", Log: LogConf{Format: "text", Level: "info"}, Grace: Duration(time.Minute),
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"postern/digest"
 	"postern/gateway"
 	"postern/mail"
 )
@@ -31,15 +32,16 @@ const (
 
 // newMailer makes the one of a gateway.
 func newMailer(cfg *Config, g gateway.Config, up gateway.Upstream, log *slog.Logger) *mailer {
-	return &mailer{sender: gateway.Releaser{Upstream: up}, host: g.Hostname, from: mail.Address{Local: "postern", Domain: g.Hostname},
+	from, err := mail.ParseAddress(cfg.Digest.From, false)
+	if err != nil { // none was given
+		from = mail.Address{Local: "postern", Domain: g.Hostname}
+	}
+	return &mailer{sender: gateway.Releaser{Upstream: up}, host: g.Hostname, from: from,
 		domains: g.Domains, slots: make(chan struct{}, mailsAtOnce), log: log}
 }
 
-// Errors of mails that were not sent, for callers that tell them apart.
-var (
-	errOutside = errors.New("it is in none of our domains")
-	errRefused = errors.New("the internal server refused it")
-)
+// errOutside says that a mail is not for somebody inside.
+var errOutside = errors.New("it is in none of our domains")
 
 // Send sends a text. nil: the internal server has it.
 func (m *mailer) Send(ctx context.Context, to mail.Address, subject, text string) error {
@@ -66,7 +68,10 @@ func (m *mailer) Post(ctx context.Context, l *mail.Letter) error {
 		m.log.Info("mail of our own", "to", l.To.String(), "message_id", l.ID+"@"+l.Host)
 		return nil
 	case gateway.FateRefused:
-		return fmt.Errorf("no mail to %s: %w: %s", l.To, errRefused, f.Reply)
+		if f.Reply.Temporary() {
+			return fmt.Errorf("no mail to %s: the internal server refused it for now: %s", l.To, f.Reply)
+		}
+		return fmt.Errorf("no mail to %s: %w: %s", l.To, digest.ErrRefused, f.Reply)
 	case gateway.FateUnknown:
 		return fmt.Errorf("mail to %s: sent, but the internal server's answer is lost: %w", l.To, f.Err)
 	}

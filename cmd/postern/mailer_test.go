@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/digest"
 	"postern/gateway"
 	"postern/mail"
 	"postern/testkit"
@@ -45,14 +46,14 @@ func TestMailer(t *testing.T) {
 			t.Errorf("it lacks %q:\n%s", want, got)
 		}
 	}
-	if err := m.Send(t.Context(), mail.Address{Local: "nobody", Domain: "example.org"}, "x", "y"); !errors.Is(err, errRefused) || !strings.Contains(err.Error(), "550") {
+	if err := m.Send(t.Context(), mail.Address{Local: "nobody", Domain: "example.org"}, "x", "y"); !errors.Is(err, digest.ErrRefused) || !strings.Contains(err.Error(), "550") {
 		t.Error(err)
 	}
 	if err := m.Send(t.Context(), mail.Address{Local: "b", Domain: "example.com"}, "x", "y"); !errors.Is(err, errOutside) {
 		t.Error(err)
 	}
 	down := mailerTo(t, "127.0.0.1:1")
-	if err := down.Send(t.Context(), mail.Address{Local: "b", Domain: "example.org"}, "x", "y"); err == nil || errors.Is(err, errRefused) {
+	if err := down.Send(t.Context(), mail.Address{Local: "b", Domain: "example.org"}, "x", "y"); err == nil || errors.Is(err, digest.ErrRefused) {
 		t.Error(err)
 	}
 	for range mailsAtOnce {

@@ -63,6 +63,9 @@ func (c *serveCmd) Run(out output) error {
 	if doubt := cfg.doubtfulName(); doubt != "" {
 		log.Warn(doubt)
 	}
+	if doubt := cfg.doubtfulDigest(); doubt != "" {
+		log.Warn(doubt)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)() // who asks twice does not want to wait
@@ -140,6 +143,7 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 	wg.Go(func() { p.watch(ctx) })
 	wg.Go(func() { p.desk.Run(ctx) })
 	wg.Go(func() { p.tally.Run(ctx, p.journal) })
+	wg.Go(func() { p.digests.Run(ctx) })
 	errs := make([]error, len(listeners))
 	for i, l := range listeners {
 		p.log.Info("taking mail", "listen", l.Addr().String(), "domains", p.cfg.Domains, "upstream", p.cfg.Upstream.Servers, "version", version())

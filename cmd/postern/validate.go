@@ -27,6 +27,7 @@ func (c *Config) validate() error {
 	p.breaker()
 	p.neighbours()
 	p.web()
+	p.digest()
 	return errors.Join(p.errs...)
 }
 
