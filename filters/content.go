@@ -48,12 +48,17 @@ func (c *collector) readAll(ctx context.Context, in *Input) error {
 	}
 	r := in.Body.Open()
 	defer r.Close()
+	c.unpack.ctx, c.unpack.body = ctx, in.Body
+	defer c.unpack.closeAll()
 	err = c.read(h, in.Received, func() ([]byte, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		return r.Next()
 	})
+	if err == nil {
+		err = c.unpack.err
+	}
 	if err != nil {
 		return err
 	}
@@ -111,8 +116,9 @@ type collector struct {
 	views    *viewList     // what decodedViews asks for
 	outline  *outliner     // what ReadOutline asks for
 	keeper   *keeper       // what ReadMessage and CopyFile ask for
-	bufs     [][]byte      // free ones
-	walk     mimeWalk      // of the message itself
+	unpack   unpacker
+	bufs     [][]byte // free ones
+	walk     mimeWalk // of the message itself
 }
 
 // Readings of readings multiply: a message in a message, each encoded in two ways, is four, and
@@ -316,8 +322,12 @@ func (c *collector) listFile(e *entity, k *sink, real string, enc encoding) {
 		me := entity{}
 		me.names.flaws = &c.flaws
 		me.names.add(m.name, false)
-		ma := c.attachment(&me, "")
-		ma.Size, ma.Encrypted, ma.Archive = int(m.size), m.encrypted, outer
+		ma := c.attachment(&me, m.real)
+		ma.Size, ma.Encrypted, ma.Archive = int(max(m.size, 0)), m.encrypted, outer
+		if m.inside != "" {
+			ma.Archive += "/" + m.inside
+		}
+		c.keeper.inside(m.level + 1)
 		c.list(ma)
 	}
 }

@@ -27,6 +27,9 @@ type member struct {
 	name      string
 	size      int64
 	encrypted bool
+	real      string // by its first bytes, when they were looked at
+	inside    string // the archives within the outermost one that it lies in, with slashes between
+	level     int    // how many those are
 }
 
 type memberList struct {
@@ -81,6 +84,10 @@ func newArchive(head []byte, e *entity) archive {
 		return &tnefList{skip: 6}
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b, 8}):
 		return &gzipList{}
+	case bytes.HasPrefix(head, []byte("%PDF-")):
+		return &lockedDoc{marks: pdfMarks}
+	case bytes.HasPrefix(head, []byte("\xd0\xcf\x11\xe0")):
+		return &lockedDoc{marks: oleMarks}
 	}
 	return nil
 }

@@ -109,8 +109,8 @@ var defectTable = [defectCount]struct {
 	yencoded:             {"yenc", false, "a yEnc file within text"},
 	binhexed:             {"binhex", false, "a BinHex file within text"},
 	typeMismatch:         {"type_mismatch", false, "a part declared as text is something else by its first bytes"},
-	archiveConflict:      {"archive_conflict", true, "the lists of names in a zip archive contradict each other"},
-	archiveOdd:           {"archive_odd", false, "an archive that is cut short or broken"},
+	archiveConflict:      {"archive_conflict", true, "the lists of names in a zip archive contradict each other, or its files lie over one another"},
+	archiveOdd:           {"archive_odd", false, "an archive that is cut short or broken, or one within an archive that cannot be looked into"},
 	nulByte:              {"nul", true, "a NUL byte outside of binary parts"},
 	bareCR:               {"bare_cr", true, "a CR without LF: some readers end a line there"},
 	mixedLineEnds:        {"mixed_line_ends", true, "both CRLF and bare LF"},
@@ -119,7 +119,7 @@ var defectTable = [defectCount]struct {
 	dateMissing:          {"date_missing", false, "there is no Date field"},
 	dateMalformed:        {"date_malformed", false, "a Date field that cannot be read"},
 	parsersDisagree:      {"parsers_disagree", false, "a second, stricter parser sees other parts or fails"},
-	overLimits:           {"limits", true, "a limit was reached: header, parts, depth, names, archive members"},
+	overLimits:           {"limits", true, "a limit was reached: header, parts, depth, names, archive members, archives within archives, what they unpack to"},
 }
 
 // defects is a set of them.

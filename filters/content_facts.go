@@ -31,7 +31,7 @@ type ContentFacts struct {
 	Type        string       `expr:"type" json:"type" doc:"Declared type of the message, in lower case: text/plain, multipart/mixed." case:"lower" example:"content.type == \"multipart/encrypted\""`
 	Parts       []Part       `expr:"parts" json:"parts,omitempty" doc:"The parts in order, containers too, at most 256."`
 	PartCount   int          `expr:"part_count" json:"part_count" doc:"Number of parts."`
-	Attachments []Attachment `expr:"attachments" json:"attachments,omitempty" doc:"Every part with a name, a disposition of attachment or a type other than text; files found within text; members of archives, with archive set." example:"any(content.attachments, hasExtension(.name, \"docm xlsm\"))"`
+	Attachments []Attachment `expr:"attachments" json:"attachments,omitempty" doc:"Every part with a name, a disposition of attachment or a type other than text; files found within text; members of archives (zip, 7z, rar, tar, gzip, bzip2; five deep), with archive set." example:"any(content.attachments, hasExtension(.name, \"docm xlsm\"))"`
 	Links       []Link       `expr:"links" json:"links,omitempty" doc:"What the text and the HTML point to, each once, at most 1000." example:"len(content.links) > 100"`
 	LinksCut    bool         `expr:"links_cut" json:"links_cut,omitempty" doc:"There are more links than listed."`
 	Text        string       `expr:"text" json:"text,omitempty" doc:"Beginning of the plain text parts, decoded, at most 16 KiB." example:"hasWord(content.text, \"bitcoin\")"`
@@ -81,10 +81,10 @@ type Attachment struct {
 	SHA256           string   `expr:"sha256" json:"sha256,omitempty" doc:"SHA-256 of the decoded bytes, in hex." example:".sha256 startsWith \"275a021bbfb6\""`
 	Encoding         string   `expr:"encoding" json:"encoding,omitempty" doc:"How it was encoded: base64, quoted-printable, uuencode, yenc, binhex, or empty." case:"lower" enum:"base64 quoted-printable uuencode yenc binhex"`
 	Disposition      string   `expr:"disposition" json:"disposition,omitempty" doc:"Inline, attachment or what was declared."`
-	Archive          string   `expr:"archive" json:"archive,omitempty" doc:"Name of the archive it lies in; empty for a part of the message."`
-	Encrypted        bool     `expr:"encrypted" json:"encrypted,omitempty" doc:"An archive with encrypted members, or such a member."`
-	Members          int      `expr:"members" json:"members,omitempty" doc:"Number of files in the archive." example:".members > 100"`
-	MemberExtensions []string `expr:"member_extensions" json:"member_extensions,omitempty" doc:"Extensions of all files in the archive, also of those not listed." example:"\"js\" in .member_extensions"`
+	Archive          string   `expr:"archive" json:"archive,omitempty" doc:"Name of the archive it lies in, with the names of archives within behind slashes: outer.zip/inner.zip; empty for a part of the message."`
+	Encrypted        bool     `expr:"encrypted" json:"encrypted,omitempty" doc:"An archive with encrypted files in it, such a file, or an encrypted PDF or Office document: nobody on the way can look inside."`
+	Members          int      `expr:"members" json:"members,omitempty" doc:"Number of files in the archive, and in the archives within." example:".members > 100"`
+	MemberExtensions []string `expr:"member_extensions" json:"member_extensions,omitempty" doc:"Extensions of all files in the archive and in the archives within, also of those not listed." example:"\"js\" in .member_extensions"`
 }
 
 // A Link is a URL in the text.

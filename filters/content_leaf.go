@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/gabriel-vasile/mimetype"
+
+	"postern/mail"
 )
 
 // sniffBytes is how much of a part its real type is told from.
@@ -144,7 +146,8 @@ type sink struct {
 	message *mimeWalk
 	archive archive // decided after the first bytes
 	decided bool
-	seen    []byte // all of it, when views are asked for
+	packed  *mail.Body // all of an archive, to look into
+	seen    []byte     // all of it, when views are asked for
 }
 
 // archiveBytes is how many bytes tell which lister an archive needs.
@@ -194,18 +197,32 @@ func (k *sink) take(p []byte) {
 	if !k.decided && len(k.head) >= archiveBytes {
 		k.decide()
 		if k.archive != nil && before > 0 {
-			k.archive.take(k.head[:before])
+			k.pack(k.head[:before])
 		}
 	}
 	if k.archive != nil {
-		k.archive.take(p)
+		k.pack(p)
 	}
 }
 
 func (k *sink) decide() {
 	k.decided = true
-	if k.hashed {
-		k.archive = newArchive(k.head, &k.l.ent)
+	if !k.hashed {
+		return
+	}
+	k.archive = newArchive(k.head, &k.l.ent)
+	if u := &k.l.s.c.unpack; u.body != nil && (container(k.head) != "" || calledArchive(k.l.ent.names.names...)) {
+		if k.packed = u.keep(); k.archive == nil {
+			k.archive = &plainList{}
+		}
+	}
+}
+
+// pack takes bytes of an archive.
+func (k *sink) pack(p []byte) {
+	k.archive.take(p)
+	if k.packed != nil {
+		k.l.s.c.unpack.write(k.packed, p)
 	}
 }
 
@@ -218,6 +235,9 @@ func (k *sink) finish() {
 	}
 	if k.archive != nil {
 		k.archive.close()
+	}
+	if k.packed != nil {
+		k.l.s.c.unpack.top(k.packed, k.archive, k.l.ent.names.primary)
 	}
 	if !k.l.stray {
 		k.deeper()

@@ -51,6 +51,7 @@ type ReadingPart struct {
 type ReadingFile struct {
 	Attachment
 	Place Place
+	Level int // how many archives it lies in
 }
 
 // A Place tells CopyFile where a file is.
@@ -139,6 +140,7 @@ type keeper struct {
 	used   int
 	sinks  map[*sink]*keptSink
 	place  Place
+	level  int
 
 	copied int // the reading that is written to to
 	to     io.Writer
@@ -222,6 +224,13 @@ func (k *keeper) part(l *leaf) {
 		Within: l.s.msgs, Data: first.data, Cut: first.more})
 }
 
+// inside says how many archives the next file lies in.
+func (k *keeper) inside(level int) {
+	if k != nil {
+		k.level = level
+	}
+}
+
 // reading says of which reading the next file is.
 func (k *keeper) reading(s *sink) {
 	if k != nil {
@@ -245,8 +254,8 @@ func (k *keeper) file(a *Attachment) {
 	if k == nil || k.to != nil {
 		return
 	}
-	f := ReadingFile{Attachment: *a}
-	if a.Archive == "" {
+	f := ReadingFile{Attachment: *a, Level: k.level}
+	if k.level = 0; f.Level == 0 {
 		f.Place = k.place
 	}
 	k.Files = append(k.Files, f)

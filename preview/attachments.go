@@ -40,9 +40,7 @@ func readAttachments(r *filters.Reading) []Attachment {
 		if f.Place.Ok() {
 			a.Index = i
 		}
-		if f.Archive != "" {
-			a.Level = 1
-		}
+		a.Level = f.Level
 		for _, n := range f.Names {
 			if v := VisibleName(n); v != a.Name && !slices.Contains(a.Names, v) {
 				a.Names = append(a.Names, v)
