@@ -1,10 +1,13 @@
 package web
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
+	"postern/journal"
 	"postern/people"
 	"postern/review"
 )
@@ -21,6 +24,7 @@ type listing struct {
 	Saved []viewLink
 	Verbs []review.Verb // for many at once
 	Wrong *queryWrong
+	Words string // of queries, for completion
 }
 
 // A chipView is a chip and where it leads.
@@ -74,7 +78,7 @@ func (s *Server) listPage(w http.ResponseWriter, r *http.Request, path string) {
 		s.part(w, r, http.StatusOK, "list", block, screen{Area: area, Data: l})
 		return
 	}
-	l.Chips = chips(at, page.Chips)
+	l.Chips, l.Words = chips(at, page.Chips), queryWords(l.Log)
 	if l.Views, l.Saved, err = s.rail(r, at, page.Chips); err != nil {
 		s.fail(w, r, err)
 		return
@@ -103,6 +107,9 @@ func caret(e *review.QueryError) string {
 func chips(at spot, all []review.Chip) []chipView {
 	var out []chipView
 	for _, c := range all {
+		if c.Count.N == 0 && !c.Count.More && !c.On {
+			continue
+		}
 		name, value, _ := strings.Cut(c.Name, ":")
 		if c.On {
 			value = ""
@@ -121,7 +128,7 @@ func views(who *people.Actor, log bool) [][2]string {
 		return [][2]string{{"", "Waiting"}, {"asked", "Asked for"}, {"released", "Released"}, {"all", "Everything"}}
 	}
 	return [][2]string{{"", "Waiting"}, {"mine", "Mine"}, {"unseen", "Not seen yet"}, {"asked", "Asked for release"},
-		{"expiring", "Expiring soon"}, {"released", "Released"}, {"deleted", "Deleted"}, {"all", "Everything"}}
+		{"expiring", "Expiring soon"}, {"released", "Released"}, {"spam", "Called spam"}, {"deleted", "Deleted"}, {"all", "Everything"}}
 }
 
 // results are the ends a message can come to, for the rail of the journal.
@@ -189,4 +196,22 @@ func bulkVerbs(who *people.Actor) []review.Verb {
 		out = append(out, review.Seen, review.Take)
 	}
 	return out
+}
+
+// queryWords are the fields that a query may name, with what each tells, for completion: a JSON
+// list of pairs.
+func queryWords(log bool) string {
+	fields := review.HeldFields()
+	if log {
+		fields = journal.Fields()
+	}
+	var out [][2]string
+	for name, f := range fields {
+		if f.Is == "" {
+			out = append(out, [2]string{name, f.Doc + "   " + f.Example})
+		}
+	}
+	slices.SortFunc(out, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
+	b, _ := json.Marshal(out) // strings alone
+	return string(b)
 }

@@ -220,6 +220,8 @@ func withState(f fate, copies []quarantine.Copy) fate {
 		switch c.State {
 		case quarantine.Released, quarantine.Deleted:
 			f.What, f.Tone = string(c.State), string(c.State)
+		case quarantine.Spam:
+			f.What, f.Tone = "called spam", "spam"
 		case quarantine.Releasing:
 			f.What, f.Tone = "perhaps delivered", "warn"
 		}

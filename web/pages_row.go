@@ -97,6 +97,8 @@ func (r rowView) Status() string {
 		return "released" + byWhom(r.Copies, quarantine.Released)
 	case r.State == quarantine.Deleted:
 		return "deleted" + byWhom(r.Copies, quarantine.Deleted)
+	case r.State == quarantine.Spam:
+		return "called spam" + byWhom(r.Copies, quarantine.Spam)
 	case r.State == quarantine.Releasing:
 		return "perhaps delivered"
 	case r.Asked != nil && r.Asked.State == "asked":

@@ -66,6 +66,8 @@ const postern = (() => {
     timer = setInterval(tick, 500);
   }
   async function undo() {
+    const button = $("undo-button"); // of the page after an act on many
+    if (!undoable && button && !button.disabled) { button.click(); return; }
     if (!undoable) return notice("There is nothing to undo.");
     const it = undoable;
     try {
@@ -133,7 +135,8 @@ const postern = (() => {
   document.addEventListener("DOMContentLoaded", () => {
     times(document);
     for (const b of document.querySelectorAll("[data-keys]")) { b.hidden = false; b.addEventListener("click", help); }
-    for (const b of document.querySelectorAll("[data-back]")) b.addEventListener("click", (e) => { e.preventDefault(); history.back(); });
+    const form = $("undo-form");
+    if (form) setTimeout(() => { $("undo-button").disabled = true; }, Math.max(0, new Date(form.querySelector("time").dateTime) - Date.now()));
     try {
       const left = JSON.parse(sessionStorage.getItem("undo") || "null");
       if (left && new Date(left.due) > Date.now()) offerUndo(left.words, left.id, left.due, left.ids);
