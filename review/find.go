@@ -100,7 +100,7 @@ type Page struct {
 	Rows  []Row  `json:"rows"`
 	Next  string `json:"next,omitempty"` // cursor; "" at the end
 	Total Count  `json:"total"`
-	Chips []Chip `json:"chips,omitempty"`
+	Chips []Chip `json:"chips,omitempty"` // on the first page
 }
 
 // A Count may have an upper end, where counting on would take too long.
