@@ -15,6 +15,7 @@ const (
 	Release Verb = "release" // send it to its recipients
 	Delete  Verb = "delete"
 	Spam    Verb = "spam"   // it is spam: recorded; nothing is sent
+	Unspam  Verb = "unspam" // it is not: it waits again, and nobody learns from it
 	Seen    Verb = "seen"   // looked at
 	Unseen  Verb = "unseen" // as if nobody had looked
 	Take    Verb = "take"   // the actor has it

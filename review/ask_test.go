@@ -203,7 +203,7 @@ func TestMarks(t *testing.T) {
 
 func TestViews(t *testing.T) {
 	b := newBed(t)
-	find := review.Find{Query: `class == "spam"`, Cursor: "x"}
+	find := review.Find{Query: `class == "spam"`, Cursor: "77"}
 	var input *review.InputError
 	for _, name := range []string{"", "  ", "mine", "Unseen", strings.Repeat("x", 61), "a\nb"} {
 		if err := b.SaveView(t.Context(), operator(), review.View{Name: name, Find: find}); !errors.As(err, &input) {

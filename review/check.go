@@ -24,7 +24,7 @@ func (v Verb) permission() (people.Permission, bool) {
 		return people.Release, true
 	case Delete:
 		return people.Delete, true
-	case Spam:
+	case Spam, Unspam:
 		return people.ReportSpam, true
 	case Seen, Unseen, Take, Leave:
 		return people.SeeMail, true
@@ -42,7 +42,7 @@ func (v Verb) undoable() bool { return v == Release || v == Delete || v == Spam 
 
 // many are the verbs that can be done with everything that matches.
 func (v Verb) many() bool {
-	return v.undoable() || v == Seen || v == Unseen || v == Take || v == Leave
+	return v.undoable() || v == Unspam || v == Seen || v == Unseen || v == Take || v == Leave
 }
 
 // check says what is wrong with the form of an act, and gives each id once.

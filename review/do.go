@@ -187,6 +187,8 @@ func (d *Desk) one(ctx context.Context, who *people.Actor, a *Act, it *quarantin
 		return d.delete(ctx, who, a, it)
 	case Spam:
 		return d.spam(ctx, who, a, it)
+	case Unspam:
+		return d.unspam(ctx, who, a, it)
 	case Ask:
 		return d.askFor(ctx, who, a, it)
 	case Approve:
@@ -207,7 +209,7 @@ func (d *Desk) one(ctx context.Context, who *people.Actor, a *Act, it *quarantin
 
 // words sum up an act on several messages.
 func (t *Tally) words(v Verb) string {
-	past := map[Verb]string{Release: "released", Delete: "deleted", Spam: "marked as spam", Seen: "marked as seen", Unseen: "marked as not seen",
+	past := map[Verb]string{Release: "released", Delete: "deleted", Spam: "marked as spam", Unspam: "waiting again", Seen: "marked as seen", Unseen: "marked as not seen",
 		Take: "taken", Leave: "left to others", Ask: "asked for", Approve: "approved", Deny: "denied"}[v]
 	s := fmt.Sprintf("%d %s", t.Done, past)
 	for _, p := range []struct {

@@ -283,6 +283,10 @@ func TestSpam(t *testing.T) {
 	if page, err := b.List(t.Context(), operator(), review.Find{View: "spam"}); err != nil || len(page.Rows) != 1 || page.Rows[0].State != "spam" {
 		t.Errorf("%+v, %v", page, err)
 	}
+	do(t, b, ann(), review.Act{Do: review.Unspam, IDs: ids(it.ID)})
+	if done := do(t, b, ann(), review.Act{Do: review.Unspam, IDs: ids(it.ID)}); done.Items[0].Result != "already" || states(t, b, it.ID) != "kept spam" {
+		t.Errorf("%+v %s", done, states(t, b, it.ID))
+	}
 	do(t, b, operator(), review.Act{Do: review.Release, IDs: ids(it.ID)})
 	if states(t, b, it.ID) != "released released" {
 		t.Error(states(t, b, it.ID))

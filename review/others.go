@@ -57,6 +57,26 @@ func (d *Desk) spam(ctx context.Context, who *people.Actor, a *Act, it *quaranti
 	return ResultDone, "marked as spam", err
 }
 
+// unspam takes that back.
+func (d *Desk) unspam(ctx context.Context, who *people.Actor, a *Act, it *quarantine.Item) (result, words string, err error) {
+	to, left, err := d.targets(who, a, it, func(st quarantine.State) bool { return st == quarantine.Spam })
+	if err != nil || len(to) == 0 {
+		return left, "is " + string(it.State) + " already", err
+	}
+	if err := d.o.Quarantine.UnmarkSpam(ctx, it.ID, who.Login, to...); err != nil {
+		return "", "", err
+	}
+	err = d.o.DB.Write(ctx, func(tx *store.Tx) error {
+		for _, rcpt := range to {
+			if _, err := tx.Exec("DELETE FROM review_spam WHERE item = ? AND rcpt = ?", it.ID, lower(rcpt)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return ResultDone, "waits again", err
+}
+
 // targets are the recipients of the copies in sight that are in such a state, or of those of them
 // that are named; without one, left is the result.
 func (d *Desk) targets(who *people.Actor, a *Act, it *quarantine.Item, fits func(quarantine.State) bool) (to []mail.Address, left string, err error) {

@@ -99,6 +99,7 @@ func (d *Desk) verbs(who *people.Actor, it *quarantine.Item, asked bool) []Verb 
 	}))
 	add(Delete, kept && who.May(people.Delete))
 	add(Spam, who.May(people.ReportSpam) && has(func(c *quarantine.Copy) bool { return c.State == quarantine.Kept }))
+	add(Unspam, who.May(people.ReportSpam) && has(func(c *quarantine.Copy) bool { return c.State == quarantine.Spam }))
 	add(Ask, !asked && who.May(people.Ask) && has(func(c *quarantine.Copy) bool { return mayAsk(who, c) }))
 	add(Approve, asked && who.May(people.Approve))
 	add(Deny, asked && who.May(people.Approve))

@@ -102,7 +102,7 @@ func (t *summing) add(it *quarantine.Item) {
 // say tells it in sentences.
 func (d *Desk) say(a *Act, s *Summary) []string {
 	what := map[Verb]string{Release: "released to their recipients, after the virus scanner has looked at them again", Delete: "deleted; that cannot be taken back later",
-		Spam: "marked as spam; nothing is sent, and they wait for nobody any more", Seen: "marked as seen", Unseen: "marked as not seen",
+		Spam: "marked as spam; nothing is sent, and they wait for nobody any more", Unspam: "no spam, and wait again", Seen: "marked as seen", Unseen: "marked as not seen",
 		Take: "yours to look at", Leave: "nobody's", Ask: "asked for", Approve: "released to those who asked", Deny: "denied to those who asked"}[a.Do]
 	are := "are"
 	if s.Items.N == 1 {

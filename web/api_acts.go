@@ -32,7 +32,7 @@ func needed(v review.Verb) (people.Permission, bool) {
 		return people.Release, true
 	case review.Delete:
 		return people.Delete, true
-	case review.Spam:
+	case review.Spam, review.Unspam:
 		return people.ReportSpam, true
 	case review.Ask:
 		return people.Ask, true

@@ -162,6 +162,8 @@ func verbName(v review.Verb) string {
 	switch v {
 	case review.Spam:
 		return "Report as spam"
+	case review.Unspam:
+		return "Not spam"
 	case review.Seen:
 		return "Mark as seen"
 	case review.Unseen:
@@ -185,6 +187,8 @@ func said(v review.Verb) string {
 		return "deleted"
 	case review.Spam:
 		return "reported as spam"
+	case review.Unspam:
+		return "waiting again"
 	case review.Seen:
 		return "marked as seen"
 	case review.Unseen:

@@ -114,6 +114,7 @@ func Run(t *testing.T, open Open) {
 		"PagesAreStable":           pagesAreStable,
 		"ReleaseIsClaimedOnce":     releaseOnce,
 		"ReleaseByRecipient":       releaseByRecipient,
+		"SpamWaitsForNobody":       spamWaitsForNobody,
 		"Delete":                   deletes,
 		"ParallelHolds":            parallelHolds,
 		"ExpireByAge":              expireByAge,
@@ -453,6 +454,42 @@ func releaseByRecipient(t *testing.T, s *quarantine.Store, clock *Clock) {
 	if _, err := Read(t, s, it.ID); err != nil {
 		t.Errorf("a released message can still be read: %v", err)
 	}
+}
+
+func spamWaitsForNobody(t *testing.T, s *quarantine.Store, clock *Clock) {
+	a, b := Address("a@example.org"), Address("b@example.org")
+	it := Hold(t, s, Item(clock.Now(), a.String(), b.String()), Message(10))
+	state := func(want quarantine.State, listed int) {
+		t.Helper()
+		got, err := s.Get(t.Context(), it.ID)
+		if err != nil || got.State != want {
+			t.Errorf("the item is %s (%v), want %s", got.State, err, want)
+		}
+		if ids := all(t, s, quarantine.Query{}); len(ids) != listed {
+			t.Errorf("%d wait, want %d", len(ids), listed)
+		}
+	}
+	for _, err := range []error{s.MarkSpam(t.Context(), it.ID, "anna", a), s.MarkSpam(t.Context(), it.ID, "anna")} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	state(quarantine.Spam, 0)
+	if err := s.MarkSpam(t.Context(), it.ID, "anna"); !errors.Is(err, quarantine.ErrState) {
+		t.Errorf("again: %v", err)
+	}
+	if err := s.UnmarkSpam(t.Context(), it.ID, "anna", b); err != nil {
+		t.Error(err)
+	}
+	state(quarantine.Kept, 1)
+	if claimed, err := s.StartRelease(t.Context(), it.ID, "ben"); err != nil || len(claimed) != 2 {
+		t.Errorf("claimed %+v, %v", claimed, err)
+	}
+	state(quarantine.Releasing, 1)
+	if err := s.FinishRelease(t.Context(), it.ID, true, "250"); err != nil {
+		t.Error(err)
+	}
+	state(quarantine.Released, 0)
 }
 
 func deletes(t *testing.T, s *quarantine.Store, clock *Clock) {
