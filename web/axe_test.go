@@ -19,7 +19,7 @@ func everyPage() map[string]string {
 	one := "/m/" + sampleID(1)
 	return map[string]string{"list": "/", "nothing": "/?q=xyzzy", "bad query": "/?q=recieved+%3E+1", "narrowed": "/?class=spam&from=example", "log": "/log", "message": one, "html": one + "?tab=html", "headers": one + "?tab=headers",
 		"attachments": one + "?tab=attachments", "links": one + "?tab=links", "raw": one + "?tab=raw", "allow": one + "?act=allow", "release": one + "?act=release", "asked": "/m/" + sampleID(2), "overview": "/overview",
-		"rules": "/rules", "editor": "/rules/edit?file=20-spoof.yaml", "draft": "/rules/edit?from=" + sampleID(1), "history": "/rules/history", "version": "/rules/history/40", "requests": "/requests", "audit": "/audit"}
+		"rules": "/rules", "editor": "/rules/edit?file=20-spoof.yaml", "draft": "/rules/edit?from=" + sampleID(1), "history": "/rules/history", "version": "/rules/history/40", "requests": "/requests", "audit": "/audit", "lists": "/lists"}
 }
 
 // axe finds what somebody who does not see, or sees little, could not use: no violation of WCAG 2.2
