@@ -110,7 +110,7 @@ func (d *Desk) lookOut(ctx context.Context, last int64) {
 			}
 		}
 		last = upTo
-		d.tellAll(ctx, fresh)
+		d.tellAll(ctx, fresh[max(0, len(fresh)-newsRoom):])
 	}
 }
 
@@ -121,6 +121,12 @@ func (d *Desk) tellAll(ctx context.Context, ids []string) {
 		return
 	}
 	slices.SortFunc(items, func(a, b *quarantine.Item) int { return a.Received.Compare(b.Received) })
+	rows := make([]Row, len(items)) // what is in them for everybody; nobody has marked them yet
+	for i, it := range items {
+		if rows[i], err = d.bareRow(ctx, it); err != nil {
+			return
+		}
+	}
 	d.news.mu.Lock()
 	to := make([]*listener, 0, len(d.news.to))
 	for l := range d.news.to {
@@ -128,17 +134,17 @@ func (d *Desk) tellAll(ctx context.Context, ids []string) {
 	}
 	d.news.mu.Unlock()
 	for _, l := range to {
-		var seen []*quarantine.Item
-		for _, it := range items {
-			if one := *it; own(l.who, &one) {
-				seen = append(seen, &one)
+		var seen []Row
+		for i, it := range items {
+			one := *it
+			if !own(l.who, &one) {
+				continue
 			}
+			row := heldRow(&one)
+			row.Auth, row.Attachments, row.May = rows[i].Auth, rows[i].Attachments, d.verbs(l.who, &one, false)
+			seen = append(seen, row)
 		}
-		rows, err := d.rows(ctx, l.who, seen)
-		if err != nil {
-			return
-		}
-		d.news.tell(l, rows)
+		d.news.tell(l, seen)
 	}
 }
 

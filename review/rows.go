@@ -17,14 +17,11 @@ func (d *Desk) rows(ctx context.Context, who *people.Actor, items []*quarantine.
 	rows := make([]Row, len(items))
 	ids := make([]string, len(items))
 	for i, it := range items {
-		rows[i] = heldRow(it)
-		ids[i] = it.ID
-		rec, err := d.o.Journal.Look(ctx, it.ID)
-		if err == nil {
-			rows[i].Auth, rows[i].Attachments = told(rec.Facts)
-		} else if !errors.Is(err, journal.ErrNotFound) {
+		var err error
+		if rows[i], err = d.bareRow(ctx, it); err != nil {
 			return nil, err
 		}
+		ids[i] = it.ID
 	}
 	m, err := d.marks(ctx, who, ids)
 	if err != nil {
@@ -37,6 +34,20 @@ func (d *Desk) rows(ctx context.Context, who *people.Actor, items []*quarantine.
 		r.May = d.verbs(who, it, r.Asked != nil && r.Asked.State == asked)
 	}
 	return rows, nil
+}
+
+// bareRow is what item and journal tell.
+func (d *Desk) bareRow(ctx context.Context, it *quarantine.Item) (Row, error) {
+	r := heldRow(it)
+	rec, err := d.o.Journal.Look(ctx, it.ID)
+	if errors.Is(err, journal.ErrNotFound) {
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	r.Auth, r.Attachments = told(rec.Facts)
+	return r, nil
 }
 
 // heldRow is what the item itself tells.

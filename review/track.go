@@ -8,11 +8,12 @@ import (
 
 	"postern/journal"
 	"postern/people"
+	"postern/rules"
 	"postern/store"
 )
 
 // Track is a page of what became of every message in the actor's sight, held or not, newest first.
-// Next may be given with fewer rows than were asked for: there may be more.
+// Its total is what is on the page.
 func (d *Desk) Track(ctx context.Context, who *people.Actor, f Find) (*Page, error) {
 	if err := d.may(ctx, who, people.ReadJournal, "track", ""); err != nil {
 		return nil, err
@@ -21,26 +22,24 @@ func (d *Desk) Track(ctx context.Context, who *people.Actor, f Find) (*Page, err
 		return nil, err
 	}
 	q := journal.Query{Result: f.Result, Rule: f.Rule, Class: f.Class, Sender: f.Sender, Recipient: f.Recipient,
-		Since: f.Since, Until: f.Until, Limit: store.Page(f.Limit), Cursor: f.Cursor}
-	q.Text, q.ID, q.MessageID = f.named()
-	page := &Page{Rows: []Row{}}
-	for looked := 0; looked < 20_000; {
-		entries, next, err := d.o.Journal.Search(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			if ownEntry(who, e) && f.outcome(e) {
-				page.Rows = append(page.Rows, trackRow(e))
-			}
-		}
-		looked += len(entries)
-		page.Next, q.Cursor = next, next
-		if next == "" || len(page.Rows) > 0 {
-			break
+		Since: f.Since, Until: f.Until, Only: sight(who), Limit: store.Page(f.Limit), Cursor: f.Cursor}
+	var text string
+	text, q.ID, q.MessageID = f.named()
+	var err error
+	if q.Where, err = rules.ParseSearch(text, journal.Fields(), d.now()); err != nil {
+		return nil, queryError(text, err)
+	}
+	entries, next, err := d.o.Journal.Search(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	page := &Page{Rows: []Row{}, Next: next}
+	for _, e := range entries {
+		if ownEntry(who, e) {
+			page.Rows = append(page.Rows, trackRow(e))
 		}
 	}
-	page.Total = Count{N: len(page.Rows), More: page.Next != "" || f.Cursor != ""}
+	page.Total = Count{N: len(page.Rows), More: next != "" || f.Cursor != ""}
 	return page, nil
 }
 
@@ -57,24 +56,6 @@ func (f *Find) named() (text, id, messageID string) {
 	return q, "", ""
 }
 
-// outcome reports whether an outcome that is left in the entry has what the Find asks of one.
-func (f *Find) outcome(e *journal.Entry) bool {
-	if f.Result != "" && e.Result != f.Result {
-		return false
-	}
-	if f.Rule == "" && f.Class == "" && f.Recipient == "" {
-		return true
-	}
-	for i := range e.Outcomes {
-		o := &e.Outcomes[i]
-		if (f.Rule == "" || o.Rule == f.Rule) && (f.Class == "" || o.Class == f.Class) &&
-			(f.Recipient == "" || addressed(lower(o.Recipient), strings.ToLower(f.Recipient))) {
-			return true
-		}
-	}
-	return false
-}
-
 // trackRow is an entry's row with what was found out about the sender.
 func trackRow(e *journal.Entry) Row {
 	r := toldRow(e)
@@ -84,14 +65,4 @@ func trackRow(e *journal.Entry) Row {
 
 func result(e *journal.Entry, filter string) string {
 	return member(journal.Raw(e.Facts[filter]), "result").Text()
-}
-
-func addressed(address, want string) bool {
-	switch {
-	case strings.HasPrefix(want, "@"):
-		return strings.HasSuffix(address, want)
-	case strings.Contains(want, "@"):
-		return address == want
-	}
-	return strings.Contains(address, want)
 }
