@@ -149,6 +149,10 @@ func TestHeldAndLogCommands(t *testing.T) {
 	wantFields(t, lines(t, want(exitDone, "", "held", "show", id, "--json"))[0], map[string]any{"state": "kept", "copies.0.state": "kept"})
 	wantFields(t, lines(t, want(exitDone, "", "held", "delete", "--json", id))[0], map[string]any{"result": "deleted"})
 	again := lines(t, want(exitFailed, "", "held", "delete", "--json", id))[0]
+	act := lines(t, want(exitDone, "", "audit", "list", "--json", "--act", "delete", "--object", id))
+	wantFields(t, act[1], map[string]any{"who": whoami(), "by": "command", "result": "done", "object": id, "note": "deleted"})
+	want(exitDone, "delete "+id+": done", "audit", "list", "--since", "1h")
+	want(exitDone, "all as they were written", "audit", "verify")
 	wantFields(t, again, map[string]any{"result": "failed"})
 	want(exitFailed, "deleted", "held", "raw", id)
 	wantFields(t, lines(t, want(exitDone, "", "held", "list", "--json", "--state", "any"))[0], map[string]any{"state": "deleted", "by": whoami()})

@@ -31,6 +31,7 @@ type cli struct {
 	Held    heldCmd    `cmd:"" help:"Held mail: list, show, raw, release, delete."`
 	List    listCmd    `cmd:"" help:"What is allowed and denied, by address, domain, network or mailing list: add, remove, show."`
 	Log     logCmd     `cmd:"" help:"What became of a message, and why: search, show."`
+	Audit   auditCmd   `cmd:"" help:"Who did what with held mail, rules and accounts: list, verify."`
 	Digest  digestCmd  `cmd:"" help:"Mail to users about what is held for them: show, send, and who gets it how often."`
 	User    userCmd    `cmd:"" help:"Who may sign in, and the tokens of programs: add, list, change, passwd, remove, token."`
 	Version versionCmd `cmd:"" help:"Print the version."`
