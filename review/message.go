@@ -9,12 +9,20 @@ import (
 // A Message is all that is known about one, held or not.
 type Message struct {
 	Row
-	Entry    *journal.Entry `json:"entry,omitempty"` // its story; outcomes of copies out of sight are left out; nil when it is gone
+	Entry    *journal.Entry `json:"entry,omitempty"`  // its story; outcomes of copies out of sight are left out; nil when it is gone
+	Answer   *Answer        `json:"answer,omitempty"` // the last reply to the client, for who sees all copies
 	Known    Known          `json:"known"`
 	Explain  []Explained    `json:"explain,omitempty"` // by recipient in sight
 	Timeline []Event        `json:"timeline"`
 	Place    string         `json:"place,omitempty"` // of the rule that decided: "20-spoof.yaml:12"
 	Text     bool           `json:"text"`            // its content is there, and the actor may read it
+}
+
+// An Answer is an SMTP reply.
+type Answer struct {
+	Code     int    `json:"code"`
+	Enhanced string `json:"enhanced,omitempty"` // RFC 3463: 5.7.1
+	Text     string `json:"text"`
 }
 
 // Known is what earlier mail tells about the sender.

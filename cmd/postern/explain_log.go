@@ -34,12 +34,7 @@ func (a *archive) explain(ctx context.Context, e *journal.Entry) (*explanation, 
 
 // explainBy does so by the rules that rulesOf gives.
 func (d *stores) explainBy(ctx context.Context, e *journal.Entry, rulesOf func(ctx context.Context, version string) (*judge, error)) (*explanation, error) {
-	x := &explanation{flips: make([][]rules.Flip, len(e.Outcomes)), lacking: make([][]string, len(e.Outcomes))}
-	for i := range e.Outcomes {
-		t := newFactTable(told(e, &e.Outcomes[i]))
-		t.abridged = true
-		x.facts = append(x.facts, t)
-	}
+	x := unexplained(e)
 	rec, err := d.journal.Look(ctx, e.ID)
 	if err != nil {
 		return nil, err
@@ -63,6 +58,17 @@ func (d *stores) explainBy(ctx context.Context, e *journal.Entry, rulesOf func(c
 		i++
 	}
 	return x, nil
+}
+
+// unexplained is what can be said without the rules of then.
+func unexplained(e *journal.Entry) *explanation {
+	x := &explanation{flips: make([][]rules.Flip, len(e.Outcomes)), lacking: make([][]string, len(e.Outcomes))}
+	for i := range e.Outcomes {
+		t := newFactTable(told(e, &e.Outcomes[i]))
+		t.abridged = true
+		x.facts = append(x.facts, t)
+	}
+	return x
 }
 
 // rulesOf gives the rules of a version: those in force, or those that the history has; with the

@@ -27,6 +27,7 @@ func (logCmd) Help() string {
 
 type logSearchCmd struct {
 	storeFlags
+	remoteFlags
 	Sender    string   `help:"Address, @domain, or a part of it; <> is the null sender." placeholder:"TEXT"`
 	Recipient string   `help:"The same, also of those refused." placeholder:"TEXT"`
 	Subject   string   `help:"A part of it." placeholder:"TEXT"`
@@ -103,6 +104,17 @@ func (c *logSearchCmd) Run(out output) error {
 	if err := errors.Join(oneOf("--result", c.Result, logResults), oneOf("--class", c.Class, heldClasses)); err != nil {
 		return err
 	}
+	r, err := c.remote()
+	if err != nil {
+		return err
+	}
+	if r != nil {
+		entries, next, err := c.ask(r)
+		if err != nil {
+			return err
+		}
+		return c.print(out, entries, next)
+	}
 	ctx := context.Background()
 	a, err := c.open(ctx)
 	if err != nil {
@@ -118,6 +130,11 @@ func (c *logSearchCmd) Run(out output) error {
 	if err != nil {
 		return err
 	}
+	return c.print(out, entries, next)
+}
+
+// print shows a page.
+func (c *logSearchCmd) print(out output, entries []*journal.Entry, next string) error {
 	if c.JSON {
 		return printJSON(out.out, entries, entryOf)
 	}
@@ -157,6 +174,7 @@ func printFound(w io.Writer, e *journal.Entry) {
 type logShowCmd struct {
 	ID string `arg:"" help:"Of the log line, of a reply, or of X-Postern-Id."`
 	storeFlags
+	remoteFlags
 	JSON bool `name:"json" help:"As JSON."`
 }
 
@@ -167,6 +185,18 @@ func (logShowCmd) Help() string {
 
 // Run shows one.
 func (c *logShowCmd) Run(out output) error {
+	if r, err := c.remote(); err != nil || r != nil {
+		if err != nil {
+			return err
+		}
+		e, err := r.entry(c.ID)
+		if err != nil {
+			return err
+		}
+		x := unexplained(e)
+		x.changed = "the rules stand on the gateway; its pages show it"
+		return c.print(out, e, x)
+	}
 	ctx := context.Background()
 	a, err := c.open(ctx)
 	if err != nil {
@@ -184,6 +214,11 @@ func (c *logShowCmd) Run(out output) error {
 	if err != nil {
 		return err
 	}
+	return c.print(out, e, x)
+}
+
+// print shows it.
+func (c *logShowCmd) print(out output, e *journal.Entry, x *explanation) error {
 	if c.JSON {
 		entry := entryOf(e)
 		for i := range entry.Outcomes {

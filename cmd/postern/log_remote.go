@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/journal"
+	"postern/mail"
+	"postern/review"
+)
+
+// ask searches over the API. Its rows say who, to whom and why; each entry is asked for by itself.
+func (c *logSearchCmd) ask(r *remote) (entries []*journal.Entry, next string, err error) {
+	q := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	query, err := c.query()
+	if err != nil {
+		return nil, "", err
+	}
+	set("query", query)
+	set("result", c.Result)
+	set("class", c.Class)
+	set("rule", c.Rule)
+	set("recipient", c.Recipient)
+	set("sender", c.Sender)
+	set("cursor", c.Cursor)
+	if c.Since > 0 {
+		q.Set("since", time.Now().Add(-time.Duration(c.Since)).UTC().Format(time.RFC3339))
+	}
+	if c.Limit > 0 {
+		q.Set("limit", strconv.Itoa(c.Limit))
+	}
+	var page review.Page
+	if err := r.call("GET", "/log", q, nil, &page); err != nil {
+		return nil, "", err
+	}
+	for _, row := range page.Rows {
+		e, err := r.entry(row.ID)
+		if err != nil {
+			return nil, "", err
+		}
+		entries = append(entries, e)
+	}
+	return entries, page.Next, nil
+}
+
+// query puts into words what the API has no parameter for.
+func (c *logSearchCmd) query() (string, error) {
+	var terms []string
+	for _, t := range []struct{ field, how, value string }{{"subject", "contains", c.Subject}, {"client", "==", c.Client}, {"reply", "contains", c.Reply}} {
+		if t.value != "" {
+			terms = append(terms, fmt.Sprintf("%s %s %q", t.field, t.how, t.value))
+		}
+	}
+	var alone []string
+	for _, s := range []string{c.Text, c.ID, c.MessageID} {
+		if s != "" {
+			alone = append(alone, s)
+		}
+	}
+	if len(alone) > 1 || len(alone) == 1 && terms != nil {
+		return "", &usageError{"with --server: --text, --id and --message-id stand alone, without --subject, --client and --reply"}
+	}
+	return strings.Join(append(alone, terms...), " and "), nil
+}
+
+// entry asks for one entry of the journal.
+func (r *remote) entry(id string) (*journal.Entry, error) {
+	var m struct {
+		Entry  *journal.Entry `json:"entry"`
+		Answer *review.Answer `json:"answer"`
+	}
+	if err := r.call("GET", "/log/"+url.PathEscape(id), nil, nil, &m); err != nil {
+		return nil, err
+	}
+	if m.Entry == nil {
+		return nil, fmt.Errorf("the journal has no entry %s any more", clip(id, 60))
+	}
+	if a := m.Answer; a != nil {
+		m.Entry.Reply = mail.Reply{Code: a.Code, Text: a.Text}
+		for i, n := range strings.SplitN(a.Enhanced, ".", 3) {
+			m.Entry.Reply.Enhanced[i], _ = strconv.Atoi(n)
+		}
+	}
+	return m.Entry, nil
+}
