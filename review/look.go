@@ -100,6 +100,13 @@ func ownEntry(who *people.Actor, e *journal.Entry) bool {
 	if len(e.Outcomes) == 0 {
 		return false
 	}
+	if !reviews(who) { // users are not told how the rules work
+		e.Policy = ""
+		for i := range e.Outcomes {
+			o := &e.Outcomes[i]
+			o.Rules, o.Shadow, o.Breaker, o.Effects, o.Facts, o.Place = nil, nil, nil, nil, nil, ""
+		}
+	}
 	e.Result = resultOf(e.Outcomes)
 	e.Reply = mail.Reply{}
 	e.Steps = slices.DeleteFunc(e.Steps, func(s journal.Step) bool { return s.What != "received" && s.What != "decided" })

@@ -30,7 +30,7 @@ func (b *bed) told(t testing.TB, it *quarantine.Item) *journal.Entry {
 	e.Envelope.Client = mail.Client{Addr: netip.MustParseAddr("192.0.2.7"), Helo: "mx.evil.example", TLS: "TLS1.3"}
 	e.Envelope.Recipients = append(e.Envelope.Recipients, mail.RcptTo{Address: quarantinetest.Address("dan@example.org")})
 	for _, c := range it.Copies {
-		e.Outcomes = append(e.Outcomes, journal.Outcome{Recipient: c.Recipient.Address, Do: "quarantine", Rule: c.Rule, Class: c.Class, Because: c.Because, Held: it.ID, Place: "20-spoof.yaml:12"})
+		e.Outcomes = append(e.Outcomes, journal.Outcome{Recipient: c.Recipient.Address, Do: "quarantine", Rule: c.Rule, Class: c.Class, Because: c.Because, Held: it.ID, Place: "20-spoof.yaml:12", Rules: json.RawMessage(`[{"rule":"secret-rule"}]`)})
 	}
 	e.Outcomes = append(e.Outcomes, journal.Outcome{Recipient: quarantinetest.Address("dan@example.org"), Do: "deliver", Upstream: "250 ok dan"})
 	if err := b.story.RecordDurably(t.Context(), e); err != nil {
@@ -90,7 +90,7 @@ func TestMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, hidden := range []string{"dan@", "ben@", "delivered", "mixed", "olga", "throttle", "relay"} {
+	for _, hidden := range []string{"dan@", "ben@", "delivered", "mixed", "olga", "throttle", "relay", "secret-rule", "20-spoof.yaml"} {
 		if strings.Contains(string(text), hidden) {
 			t.Errorf("a user reads %q in %s", hidden, text)
 		}

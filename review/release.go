@@ -207,6 +207,8 @@ func (d *Desk) send(ctx context.Context, who *people.Actor, a *Act, it *quaranti
 		to = append(to, mail.RcptTo{Address: who.Addresses[0]})
 	}
 	sent := d.o.Sender.Send(ctx, it, to, body, danger)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteFor) // however long that took
+	defer cancel()
 	if err := d.noteFates(ctx, it.ID, to[:mine], sent); err != nil {
 		return "", "", err
 	}

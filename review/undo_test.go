@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -257,5 +259,28 @@ func TestBulkInBackground(t *testing.T) {
 	}
 	if states(t, after, late.ID) != "kept" || after.lines(t) != 1 {
 		t.Errorf("%s, %d lines", states(t, after, late.ID), after.lines(t))
+	}
+}
+
+// What waits is done with the scopes of the token that wanted it, and by the same person.
+func TestActsKeepTheirActor(t *testing.T) {
+	var got *people.Actor
+	b := newBed(t, func(o *review.Options) {
+		o.Fresh = func(_ context.Context, who *people.Actor) (*people.Actor, error) { got = who; return who, nil }
+	})
+	it := b.hold(t, "spam", "ann@example.org")
+	who := ann()
+	who.By, who.Scopes, who.From, who.Subaddress = people.ByToken, []people.Permission{people.SeeMail, people.Release}, netip.MustParseAddr("192.0.2.1"), true
+	done, err := b.Do(t.Context(), who, review.Act{Do: review.Release, IDs: ids(it.ID), Undoing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.clock.Add(time.Minute)
+	b.run(t)
+	if d := b.wait(t, who, done.ID); d.Tally.Done != 1 || !reflect.DeepEqual(got, who) {
+		t.Errorf("%+v\n%+v\n%+v", d, got, who)
+	}
+	if l := b.last(t); l.By != "token" || l.From != "192.0.2.1" {
+		t.Errorf("%+v", l)
 	}
 }
