@@ -67,14 +67,20 @@ const (
 // message counts one entry of the journal.
 func (t *allowTrial) message(rec *journal.Record) {
 	t.out.Looked++
-	if !t.may(rec) {
-		return
-	}
-	t.facts.entry(rec)
-	fate := notAbout
+	began, fate := false, notAbout
 	for o := range rec.Each() {
-		if do := o.Do.Text(); do != "quarantine" && do != "reject" || o.Verdict.Text() == "deliver" || len(o.Walk) == 0 || t.facts.recipient(o) != nil {
-			continue // not the rules have stopped it
+		if !stopped(o) {
+			continue
+		}
+		if !began {
+			if !t.may(rec) {
+				return
+			}
+			t.facts.entry(rec)
+			began = true
+		}
+		if t.facts.recipient(o) != nil {
+			continue
 		}
 		if t.sight == nil || t.sight(t.facts.rcpt) {
 			fate = max(fate, t.copy(rec))
@@ -98,14 +104,24 @@ func (t *allowTrial) message(rec *journal.Record) {
 	}
 }
 
+// stopped tells whether the rules have held or refused a copy.
+func stopped(o *journal.RecordOutcome) bool {
+	do := o.Do.Text()
+	return (do == "quarantine" || do == "reject") && o.Verdict.Text() != "deliver" && len(o.Walk) > 0
+}
+
 // may tells quickly of most mail that the entry is not about it: what it names stands nowhere.
+// Domains stand in facts in lower case, the names of mailing lists as they were written.
 func (t *allowTrial) may(rec *journal.Record) bool {
 	if t.entry.Kind == lists.Network {
 		return true
 	}
-	name := strings.TrimPrefix(t.entry.Value, "list-id:")
+	name, facts := t.entry.Value, []byte(rec.Facts)
+	if t.entry.Kind == lists.ListID {
+		name, facts = strings.TrimPrefix(name, "list-id:"), bytes.ToLower(facts)
+	}
 	name = strings.TrimPrefix(name[strings.LastIndexByte(name, '@')+1:], ".")
-	return bytes.Contains(rec.Facts, []byte(name)) || bytes.Contains(bytes.ToLower(rec.Envelope), []byte(name)) || bytes.Contains(bytes.ToLower(rec.Facts), []byte(name))
+	return bytes.Contains(facts, []byte(name)) || bytes.Contains(bytes.ToLower(rec.Envelope), []byte(name))
 }
 
 // copy decides about the copy that facts are of.
