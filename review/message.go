@@ -80,7 +80,7 @@ type ExplainedPart struct {
 // An ExplainedSource is a filter that found facts out.
 type ExplainedSource struct {
 	Filter string            `json:"filter"`
-	State  string            `json:"state"` // done, failed, timed out, cancelled, not needed; "" when nobody knows
+	State  string            `json:"state"` // done, failed, timed out, cancelled, not needed, off (not configured)
 	Began  time.Duration     `json:"began"` // since MAIL
 	Took   time.Duration     `json:"took"`
 	Error  string            `json:"error,omitempty"`

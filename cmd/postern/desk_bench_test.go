@@ -6,11 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"postern/filters"
-	"postern/journal"
 	"postern/lists"
 	"postern/review"
-	"postern/rules"
 )
 
 // deskBench is the rules room over many entries of the journal, under the built-in policy and as
@@ -62,5 +59,3 @@ func BenchmarkDeskWouldAllow(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/message")
 }
-
-var _ = []any{journal.Done, rules.None, filters.ErrOff}

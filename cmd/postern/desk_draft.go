@@ -26,6 +26,10 @@ func (d *deskRules) Draft(ctx context.Context, id string, in review.Sight) (*rev
 	if err != nil {
 		return nil, err
 	}
+	return d.draftOf(e, o)
+}
+
+func (d *deskRules) draftOf(e *journal.Entry, o *journal.Outcome) (*review.Draft, error) {
 	live := d.p.policy.current()
 	m := newDraft(e, o, live.rules)
 	for {

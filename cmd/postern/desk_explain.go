@@ -129,8 +129,8 @@ func sourcesOf(e *journal.Entry, used map[string]map[string]string) (out []revie
 			delete(used, f.Name) // of several recipients, the first
 		}
 	}
-	for name, facts := range used { // not configured, or of another version
-		out = append(out, review.ExplainedSource{Filter: name, Facts: facts})
+	for name, facts := range used { // not configured
+		out = append(out, review.ExplainedSource{Filter: name, State: "off", Facts: facts})
 	}
 	slices.SortStableFunc(out, func(a, b review.ExplainedSource) int {
 		return cmp.Or(cmp.Compare(a.Began, b.Began), strings.Compare(a.Filter, b.Filter))
