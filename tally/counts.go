@@ -1,7 +1,7 @@
 package tally
 
 import (
-	"encoding/json"
+	"github.com/segmentio/encoding/json"
 	"math/bits"
 	"time"
 )

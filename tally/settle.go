@@ -3,9 +3,9 @@ package tally
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/segmentio/encoding/json"
 	"maps"
 	"slices"
 	"strconv"

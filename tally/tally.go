@@ -7,8 +7,8 @@ package tally
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"fmt"
+	"github.com/segmentio/encoding/json"
 	"io/fs"
 	"log/slog"
 	"maps"

@@ -367,6 +367,45 @@ func TestSpan(t *testing.T) {
 	}
 }
 
+// A month of a busy site: 50 rules, 12 filters.
+func BenchmarkBetween(b *testing.B) {
+	db, err := store.Open(b.Context(), b.TempDir(), store.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	t, err := Open(b.Context(), Options{DB: db})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := &hour{domains: map[string]*Counts{}}
+	for i := range 50 {
+		h.outcome(uint64(i+1), "a.example", "quarantine", fmt.Sprint("a-rule-with-a-name-", i), "", nil)
+	}
+	for i := range 12 {
+		for k := range 40 {
+			h.filter(fmt.Sprint("filter", i), journal.Done, time.Duration(k*k)*time.Millisecond)
+		}
+	}
+	const hours = 30 * 24
+	if err := db.Write(b.Context(), func(tx *store.Tx) error {
+		for n := range int64(hours) {
+			if err := h.write(tx, 490_000+n); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		list, _, err := t.Between(b.Context(), timeOf(490_000), timeOf(490_000+hours), nil)
+		if err != nil || len(list) != hours {
+			b.Fatal(len(list), err)
+		}
+	}
+}
+
 func BenchmarkCount(b *testing.B) {
 	t := &Tally{hours: map[int64]*hour{}, walks: walks{}}
 	r := rand.New(rand.NewPCG(7, 8))
