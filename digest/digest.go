@@ -85,7 +85,8 @@ type Options struct {
 
 // Digests are sent by Run, or one by one. All methods may be called from any goroutine.
 type Digests struct {
-	o Options
+	o         Options
+	confirmed confirmed
 }
 
 //go:embed schema

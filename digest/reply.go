@@ -7,6 +7,7 @@ import (
 	netmail "net/mail"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"postern/mail"
@@ -135,7 +136,7 @@ func (r *Replies) act(ctx context.Context, who *people.Actor, id string, c *quar
 	switch result {
 	case review.ResultDone, review.ResultAlready, review.ResultUnclear:
 		if do != review.Release || result != review.ResultDone { // what was released comes by itself
-			r.confirm(ctx, c, words)
+			r.confirm(ctx, id, c, words)
 		}
 		return doneReply(words), what + words
 	case review.ResultRefused:
@@ -147,8 +148,38 @@ func (r *Replies) act(ctx context.Context, who *people.Actor, id string, c *quar
 	return laterReply(), what + words
 }
 
+// Bounds of confirmations.
+const (
+	confirmEvery = time.Hour // for one copy
+	confirmMost  = 10_000    // copies that are remembered
+)
+
+// confirmed remembers whom the last confirmation went to.
+type confirmed struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// due reports whether it is time for a confirmation again, and notes it.
+func (c *confirmed) due(key string, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last, ok := c.last[key]; ok && now.Sub(last) < confirmEvery && !now.Before(last) {
+		return false
+	}
+	if c.last == nil || len(c.last) >= confirmMost {
+		c.last = map[string]time.Time{}
+	}
+	c.last[key] = now
+	return true
+}
+
 // confirm tells the person what became of it, in the null sender's name: nothing answers to that.
-func (r *Replies) confirm(ctx context.Context, c *quarantine.Copy, words string) {
+// Who sends the same mail again and again hears of it once in a while.
+func (r *Replies) confirm(ctx context.Context, id string, c *quarantine.Copy, words string) {
+	if !r.d.confirmed.due(id+" "+c.Recipient.Address.String(), r.d.now()) {
+		return
+	}
 	err := r.d.o.Mailer.Post(ctx, &mail.Letter{To: c.Recipient.Address, Subject: "Your mail to the quarantine",
 		Text: "You asked for a message that is held for you. What became of it:\n\n  " + plain(words, 500) + "\n"})
 	if err != nil {

@@ -178,3 +178,30 @@ type brokenPeople struct{}
 func (brokenPeople) Owner(context.Context, mail.Address, netip.Addr) (*people.Actor, error) {
 	return nil, errors.New("broken")
 }
+
+// Who sends the same mail again and again gets a confirmation once an hour.
+func TestConfirmationsAreFew(t *testing.T) {
+	b := newBed(t)
+	b.desk.result, b.desk.words = "already", "was released already"
+	it := b.hold(t, "spam", "b@example.org")
+	a := answer{to: b.addressOf(t, it, 0), sender: "b@example.org", header: usual}
+	for range 20 {
+		if reply, _ := b.take(t, a); !reply.OK() {
+			t.Fatal(reply)
+		}
+	}
+	if n := len(b.mailer.sent); n != 1 {
+		t.Errorf("%d confirmations", n)
+	}
+	b.clock.Add(confirmEvery)
+	b.take(t, a)
+	if n := len(b.mailer.sent); n != 2 {
+		t.Errorf("%d confirmations", n)
+	}
+	for i := range confirmMost + 10 {
+		b.confirmed.due(strings.Repeat("x", i%100)+string(rune(i)), b.now())
+	}
+	if len(b.confirmed.last) > confirmMost {
+		t.Error("too much is remembered")
+	}
+}

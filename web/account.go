@@ -17,6 +17,7 @@ func (s *Server) accountRoutes() {
 	s.mux.HandleFunc("POST /account/totp", s.totp)
 	s.mux.HandleFunc("POST /account/totp/remove", s.dropOwnTOTP)
 	s.mux.HandleFunc("POST /account/sessions", s.endOwnSession)
+	s.mux.HandleFunc("POST /account/digest", s.setDigest)
 	s.mux.HandleFunc("POST /account/tokens", s.addToken)
 	s.mux.HandleFunc("POST /account/tokens/remove", s.removeToken)
 }
@@ -26,6 +27,7 @@ type accountView struct {
 	Person   *people.Person
 	Sessions []*people.Session
 	Tokens   []*people.Token
+	Digest   *ownDigest // nil: none can be sent
 	Scopes   []string
 	Wrong    string
 	Said     string
@@ -34,7 +36,7 @@ type accountView struct {
 }
 
 func (s *Server) accountPage(w http.ResponseWriter, r *http.Request) {
-	said := map[string]string{"sessions": "Signed out there.", "token": "The token is worthless now.", "totp": "The second factor is gone."}
+	said := map[string]string{"sessions": "Signed out there.", "token": "The token is worthless now.", "totp": "The second factor is gone.", "digest": "Digests come as you wish."}
 	s.showAccount(w, r, http.StatusOK, accountView{Said: said[r.URL.Query().Get("done")]})
 }
 
@@ -46,6 +48,9 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, code int, v
 	}
 	if err == nil {
 		v.Tokens, err = s.cfg.People.Tokens(ctx, who, who.ID)
+	}
+	if err == nil {
+		v.Digest, err = s.showDigest(ctx, who)
 	}
 	if err != nil {
 		s.failed(w, r, err)

@@ -52,6 +52,7 @@ func endpoints() []endpoint {
 	all = append(all, listCalls()...)
 	all = append(all, ruleCalls()...)
 	all = append(all, siteCalls()...)
+	all = append(all, digestCalls()...)
 	return append(all, peopleCalls()...)
 }
 

@@ -50,7 +50,10 @@ func (d *apiDesk) Arrivals(context.Context, *people.Actor) (<-chan review.Row, e
 
 // apiCall asks a handler of the API as somebody.
 func apiCall(d Desk, who *people.Actor, method, path, body string) *httptest.ResponseRecorder {
-	s := New(Config{Desk: d, Log: quiet()})
+	return apiCallWith(New(Config{Desk: d, Log: quiet()}), who, method, path, body)
+}
+
+func apiCallWith(s *Server, who *people.Actor, method, path, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(context.Background(), method, apiRoot+path, strings.NewReader(body))
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")

@@ -14,6 +14,7 @@ import (
 type Config struct {
 	Desk    Desk
 	People  People         // nil: nobody can sign in
+	Digests Digests        // nil: nobody is written to
 	Origin  string         // as browsers see it: https://quarantine.example.org, without a path
 	Proxies []netip.Prefix // whose X-Forwarded-For is believed
 	Hosts   []string       // names of ours and of our relays: their Received fields are believed

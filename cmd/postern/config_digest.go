@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -132,6 +133,14 @@ func (c *Config) doubtfulDigest() string {
 		return fmt.Sprintf("digest.reply_domain %s is also one of domains by its pattern: all mail to it is taken for answers to digests, and no mailbox there gets any", d.ReplyDomain)
 	case d.Interval != string(digest.Off) && d.ReplyDomain == "" && c.Web.Listen == "":
 		return "digests are sent, but users can do nothing about what they read: there are no pages (web.listen) and no digest.reply_domain"
+	case d.Interval != string(digest.Off) && c.Web.Listen != "" && localOrigin(c.Web.Origin):
+		return fmt.Sprintf("links in digests lead to %s, which users cannot reach: set web.origin", c.Web.Origin)
 	}
 	return ""
+}
+
+// localOrigin reports whether an origin is this machine for every browser.
+func localOrigin(origin string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && loopback(net.JoinHostPort(u.Hostname(), "80"))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -326,5 +329,56 @@ func TestDigestLinksAreSafeAgainstScanners(t *testing.T) {
 	}
 	if n := len(d.inside.Messages("b")); n != 1 {
 		t.Errorf("%d messages in the mailbox", n)
+	}
+}
+
+// A hundred answers at once release the message once.
+func TestDigestAnswersAtOnce(t *testing.T) {
+	t.Parallel()
+	d := startDigestSite(t)
+	d.hold(t, "win the first")
+	text, _ := d.digest(t, 1)
+	to := addressFor(t, text, "win the first")
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}} // as the mail server does
+	var wg sync.WaitGroup
+	var failed atomic.Int32
+	for range 10 {
+		wg.Go(func() {
+			conn, err := from.DialContext(t.Context(), "tcp", d.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			x := &speaker{conn: conn, r: bufio.NewReader(conn)}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(time.Minute))
+			if _, err := x.reply(); err != nil {
+				t.Error(err)
+			}
+			if _, err := x.say("EHLO postfix.test"); err != nil {
+				t.Error(err)
+			}
+			for range 10 {
+				reply, _, err := x.mail("b@example.org", []string{to}, []byte("From: b@example.org\r\nDate: "+time.Now().Format(time.RFC1123Z)+"\r\n\r\n"))
+				if err != nil || reply[0] != '2' {
+					failed.Add(1)
+					t.Log(reply, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	n := 0
+	all := d.inside.WaitMessages("b", 3) // the digest, the message, one confirmation
+	for _, m := range all {
+		if bytes.Contains(m, []byte("\r\nSubject: win the first\r\n")) {
+			n++
+		}
+	}
+	if n != 1 || len(all) != 3 || failed.Load() > 0 {
+		t.Errorf("%d copies were delivered, %d answers failed", n, failed.Load())
+	}
+	if got := strings.Count(d.acts(t, "release"), "done"); got < 1 {
+		t.Errorf("%d acts", got)
 	}
 }

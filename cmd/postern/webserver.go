@@ -73,5 +73,5 @@ func (w *webServer) close() {
 // webConfig is what the pages and the API stand on.
 func (p *program) webConfig() web.Config {
 	proxies, _ := prefixes(p.cfg.Web.Proxies) // validated
-	return web.Config{Desk: p.desk, People: p.people, Origin: p.cfg.Web.Origin, Proxies: proxies, Hosts: []string{p.cfg.Hostname}, Log: p.log}
+	return web.Config{Desk: p.desk, People: p.people, Digests: p.digests, Origin: p.cfg.Web.Origin, Proxies: proxies, Hosts: []string{p.cfg.Hostname}, Log: p.log}
 }
