@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/mail"
 	"postern/quarantine"
 	"postern/review"
 )
@@ -37,6 +38,8 @@ func (r rowView) Name() string {
 		return r.FromName
 	case r.FromAddress != "":
 		return r.FromAddress
+	case r.Sender != "":
+		return r.Sender
 	}
 	return "nobody"
 }
@@ -59,14 +62,26 @@ func (r rowView) Title() string {
 
 // To is the first recipient.
 func (r rowView) To() string {
-	if len(r.Copies) == 0 {
-		return ""
+	if to := r.recipients(); len(to) > 0 {
+		return to[0].Address.String()
 	}
-	return r.Copies[0].Recipient.Address.String()
+	return ""
 }
 
 // Others says how many recipients there are besides To.
-func (r rowView) Others() int { return max(0, len(r.Copies)-1) }
+func (r rowView) Others() int { return max(0, len(r.recipients())-1) }
+
+// recipients are those of the copies, or of mail of which none was held.
+func (r rowView) recipients() []mail.RcptTo {
+	if len(r.Copies) == 0 {
+		return r.Row.Envelope.Recipients
+	}
+	to := make([]mail.RcptTo, len(r.Copies))
+	for i := range r.Copies {
+		to[i] = r.Copies[i].Recipient
+	}
+	return to
+}
 
 // Can tells what the person who looks may do with it now.
 func (r rowView) Can(verb string) bool { return slices.Contains(r.May, review.Verb(verb)) }
