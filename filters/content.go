@@ -48,8 +48,10 @@ func (c *collector) readAll(ctx context.Context, in *Input) error {
 	}
 	r := in.Body.Open()
 	defer r.Close()
-	c.unpack.ctx, c.unpack.body = ctx, in.Body
-	defer c.unpack.closeAll()
+	if !c.flat {
+		c.unpack.ctx, c.unpack.body = ctx, in.Body
+		defer c.unpack.closeAll()
+	}
 	err = c.read(h, in.Received, func() ([]byte, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -117,6 +119,7 @@ type collector struct {
 	outline  *outliner     // what ReadOutline asks for
 	keeper   *keeper       // what ReadMessage and CopyFile ask for
 	unpack   unpacker
+	flat     bool     // archives are not looked into
 	bufs     [][]byte // free ones
 	walk     mimeWalk // of the message itself
 }

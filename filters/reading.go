@@ -15,6 +15,8 @@ type ReadingLimits struct {
 	Text  int // bytes of one text part
 	Image int // bytes of one picture that has a Content-ID
 	Total int // of all
+
+	Flat bool // archives are not looked into, and their files may be left out
 }
 
 func (l ReadingLimits) orDefaults() ReadingLimits {
@@ -68,7 +70,7 @@ func ReadMessage(ctx context.Context, body *mail.Body, limits ReadingLimits) (*R
 	k := &keeper{limits: limits.orDefaults(), sinks: map[*sink]*keptSink{}}
 	c := newCollector()
 	defer c.release()
-	c.keeper, c.outline = k, &outliner{}
+	c.keeper, c.outline, c.flat = k, &outliner{}, limits.Flat
 	if err := c.readAll(ctx, &Input{Body: body}); err != nil {
 		return nil, err
 	}
@@ -108,7 +110,7 @@ func CopyFile(ctx context.Context, body *mail.Body, at Place, w io.Writer) error
 	k := &keeper{copied: at.leaf, to: w, sinks: map[*sink]*keptSink{}}
 	c := newCollector()
 	defer c.release()
-	c.keeper = k
+	c.keeper, c.flat = k, true
 	err := c.readAll(ctx, &Input{Body: body})
 	switch {
 	case k.err != nil:

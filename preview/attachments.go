@@ -33,12 +33,14 @@ type Attachment struct {
 // readAttachments lists the files as rules see them; members come behind their archive.
 func readAttachments(r *filters.Reading) []Attachment {
 	var out []Attachment
+	next := 0
 	for i := range r.Files {
 		f := &r.Files[i]
 		a := Attachment{Index: -1, Name: VisibleName(f.Name), Type: f.Type, RealType: f.RealType, Size: f.Size, SHA256: f.SHA256, Inside: VisibleName(f.Archive),
 			Encrypted: f.Encrypted, Executable: f.Executable, Members: f.Members}
 		if f.Place.Ok() {
-			a.Index = i
+			a.Index = next
+			next++
 		}
 		a.Level = f.Level
 		for _, n := range f.Names {
@@ -103,12 +105,18 @@ func mismatch(declared, real string) bool {
 // CopyAttachment writes the attachment with the index to w, decoded. It reads the message again and
 // keeps no file in memory. An index that is none gives filters.ErrNoFile.
 func CopyAttachment(ctx context.Context, body *mail.Body, index int, w io.Writer) error {
-	r, err := filters.ReadMessage(ctx, body, filters.ReadingLimits{Text: 1, Image: 1, Total: 1})
+	r, err := filters.ReadMessage(ctx, body, filters.ReadingLimits{Text: 1, Image: 1, Total: 1, Flat: true})
 	if err != nil {
 		return err
 	}
-	if index < 0 || index >= len(r.Files) {
-		return filters.ErrNoFile
+	for i := range r.Files {
+		if !r.Files[i].Place.Ok() {
+			continue
+		}
+		if index == 0 {
+			return filters.CopyFile(ctx, body, r.Files[i].Place, w)
+		}
+		index--
 	}
-	return filters.CopyFile(ctx, body, r.Files[index].Place, w)
+	return filters.ErrNoFile
 }

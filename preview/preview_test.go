@@ -1,8 +1,11 @@
 package preview
 
 import (
+	"archive/zip"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"postern/filters"
 	"postern/mail"
 	"postern/testkit"
 )
@@ -166,4 +170,48 @@ func TestReadCorpora(t *testing.T) {
 		t.Skip("no corpora beside the module")
 	}
 	t.Logf("%d messages", n)
+}
+
+// The files of an archive have no numbers of their own, and take none from the files behind it.
+func TestCopyBehindAnArchive(t *testing.T) {
+	var z bytes.Buffer
+	w := zip.NewWriter(&z)
+	for _, name := range []string{"a.txt", "b.txt", "word/vbaProject.bin"} {
+		f, _ := w.Create(name)
+		_, _ = f.Write([]byte(name))
+	}
+	_ = w.Close()
+	raw := top + "Content-Type: multipart/mixed; boundary=B\r\n\r\n--B\r\nContent-Type: application/zip; name=a.docx\r\nContent-Transfer-Encoding: base64\r\n\r\n" +
+		base64.StdEncoding.EncodeToString(z.Bytes()) + "\r\n--B\r\nContent-Type: application/octet-stream; name=last\r\n\r\nlast file\r\n--B--\r\n"
+	m := read(t, raw, Options{})
+	if len(m.Attachments) != 5 || !m.Attachments[0].Macros || m.Attachments[1].Level != 1 || m.Attachments[1].Index != -1 || m.Attachments[4].Index != 1 {
+		t.Fatalf("%+v", m.Attachments)
+	}
+	var b bytes.Buffer
+	if err := CopyAttachment(t.Context(), mail.BodyOf([]byte(raw)), 1, &b); err != nil || b.String() != "last file" {
+		t.Errorf("%v %q", err, b.String())
+	}
+}
+
+// FuzzRead: whatever comes, there is a preview, and nothing in it is live or hides.
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(top + "Content-Type: text/html\r\n\r\n<p>x<img src=cid:a>"))
+	f.Add([]byte(top + "Content-Type: multipart/mixed; boundary=B\r\n\r\n--B\r\nContent-Type: image/png\r\nContent-ID: <a>\r\n\r\n\x89PNG\r\n--B\r\nContent-Type: message/rfc822; name=x\r\n\r\nReceived: from a (b [c]) by d with ESMTPS (e) id f for g; x\r\n\r\nbegin 644 x\r\n#0V%T\r\n`\r\nend\r\n--B--"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if len(raw) > 64<<10 {
+			return
+		}
+		m := read(t, string(raw), Options{Sender: "a@b.example"})
+		body := mail.BodyOf(raw)
+		for _, a := range m.Attachments {
+			var b bytes.Buffer
+			err := CopyAttachment(t.Context(), body, a.Index, &b)
+			if (err == nil) != (a.Index >= 0) && !errors.Is(err, filters.ErrTooMuch) {
+				t.Fatalf("%+v: %v", a, err)
+			}
+			if err == nil && b.Len() != a.Size {
+				t.Fatalf("%+v: %d bytes", a, b.Len())
+			}
+		}
+	})
 }

@@ -155,3 +155,9 @@ var structures = []string{
 	"From: a@hostile.example\r\nSubject: ends in a tag\r\nContent-Type: text/html\r\n\r\n<p>x<",
 	"From: a@hostile.example\r\nSubject: calendar\r\nContent-Type: text/calendar\r\n\r\nBEGIN:VCALENDAR\r\nSUMMARY:<script>{J}</script>\r\nATTACH:{U}\r\nEND:VCALENDAR\r\n",
 }
+
+// Payload gives one of the texts that break out of where they are put, for places that are no part
+// of a message: names of rules, reasons, who did something.
+func Payload(i int) string {
+	return fill(payloads[i%len(payloads)], fmt.Sprintf("place-%d", i))
+}
