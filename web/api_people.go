@@ -74,6 +74,12 @@ type NewToken struct {
 	Days   int      `json:"days"` // how long it holds
 }
 
+// NewPassword is another password of one's own.
+type NewPassword struct {
+	Old string `json:"old"`
+	New string `json:"new"`
+}
+
 func tokenShown(t *people.Token, secret string) Token {
 	out := Token{ID: t.ID, Login: t.Login, Name: t.Name, Made: t.Made, Expires: t.Expires, Used: t.Used, Token: secret}
 	for _, p := range t.Scopes {
@@ -124,6 +130,26 @@ func peopleCalls() []endpoint {
 	}, {
 		method: "DELETE", path: "/me/tokens/{id}", name: "removeToken", does: "Ends a token.", open: true,
 		call: func(c *call) (any, error) { return nil, c.people.RemoveToken(c.ctx, c.who, c.r.PathValue("id")) },
+	}, {
+		method: "GET", path: "/me/sessions", name: "listSessions", does: "Where one is signed in.", open: true, answer: typeOf[[]people.Session](),
+		call: func(c *call) (any, error) {
+			all, err := c.people.Sessions(c.ctx, c.who, c.who.ID, c.server.cookie(c.r, sessionCookie))
+			return list(all), err
+		},
+	}, {
+		method: "DELETE", path: "/me/sessions/{id}", name: "endSession", does: "Signs one out there.", open: true,
+		call: func(c *call) (any, error) {
+			return nil, c.people.EndSession(c.ctx, c.who, c.who.ID, c.r.PathValue("id"))
+		},
+	}, {
+		method: "PUT", path: "/me/password", name: "setPassword", does: "Changes one's password, which ends all sessions.", open: true, body: typeOf[NewPassword](),
+		call: func(c *call) (any, error) {
+			n := c.body.(*NewPassword)
+			if c.who.By == people.ByToken {
+				return nil, review.ErrForbidden // a stolen token must not lock its owner out
+			}
+			return nil, c.people.SetPassword(c.ctx, c.who, c.who.ID, n.Old, n.New)
+		},
 	}, {
 		method: "GET", path: "/people", name: "listPeople", does: "Who may sign in.", needs: people.ManagePeople, answer: typeOf[[]Person](),
 		call: func(c *call) (any, error) {
@@ -191,6 +217,8 @@ func peopleStatus(err error) (code int, words string) {
 		return 404, "There is no such thing, or not for you."
 	case errors.Is(err, people.ErrForbidden):
 		return 403, "You may not do that."
+	case errors.Is(err, people.ErrSignIn):
+		return 422, "The password is not yours."
 	case errors.Is(err, people.ErrTaken):
 		return 409, "The login is taken."
 	case errors.Is(err, people.ErrLastAdmin):

@@ -71,6 +71,8 @@ func bodyOf(name, id string) string {
 		return `{"files":[],"base":""}`
 	case "rollBack":
 		return `{"n":1}`
+	case "setPassword":
+		return `{"old":"x","new":"a long password"}`
 	case "addToken":
 		return `{"name":"t","days":1}`
 	case "addPerson", "changePerson":
