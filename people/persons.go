@@ -264,6 +264,20 @@ func (s *Store) Remove(ctx context.Context, who *Actor, id string) error {
 	return s.note(ctx, who, "person-remove", old.Login, public(&old.Person), nil, err)
 }
 
+// keeps tells whether sessions and tokens of a person are the actor's to end: one's own, unless one
+// comes with a token that is for something else.
+func (a *Actor) keeps(person string) bool {
+	return a.May(ManagePeople) || person == a.ID && (a.By != ByToken || a.Scopes == nil)
+}
+
+// loginOf names a person in the log of acts; one that is not there by the id that was given.
+func (s *Store) loginOf(ctx context.Context, id string) string {
+	if r, err := s.find(ctx, "id = ?", id); err == nil {
+		return r.Login
+	}
+	return id
+}
+
 // public is what the log of acts keeps of a person; nil of none.
 func public(p *Person) any {
 	if p == nil {

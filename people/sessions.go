@@ -235,7 +235,7 @@ func (s *Store) Sessions(ctx context.Context, who *Actor, person, cookie string)
 // EndSession ends one session of a person by its ID; "" ends all of them.
 func (s *Store) EndSession(ctx context.Context, who *Actor, person, id string) error {
 	err := ErrForbidden
-	if person == who.ID || who.May(ManagePeople) {
+	if who.keeps(person) {
 		err = s.o.DB.Write(ctx, func(tx *store.Tx) error {
 			if id == "" {
 				return endSessions(tx, person)
@@ -247,7 +247,7 @@ func (s *Store) EndSession(ctx context.Context, who *Actor, person, id string) e
 			return err
 		})
 	}
-	return s.note(ctx, who, "session-end", person, nil, nil, err)
+	return s.note(ctx, who, "session-end", s.loginOf(ctx, person), nil, nil, err)
 }
 
 func endSessions(tx *store.Tx, person string) error {

@@ -169,6 +169,12 @@ func TestW09Tokens(t *testing.T) {
 	if err := b.SetPassword(t.Context(), a, ann.ID, goodPassword, "another good one"); !errors.Is(err, ErrForbidden) {
 		t.Errorf("a token changed the password: %v", err)
 	}
+	if err := b.EndSession(t.Context(), a, ann.ID, ""); !errors.Is(err, ErrForbidden) {
+		t.Errorf("a token for something else ended sessions: %v", err)
+	}
+	if err := b.RemoveToken(t.Context(), a, token.ID); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a token for something else removed one: %v", err)
+	}
 	all, err := b.Tokens(t.Context(), who, ann.ID)
 	if err != nil || len(all) != 1 || all[0].Used.IsZero() || all[0].Name != "a program" || len(all[0].Scopes) != 2 {
 		t.Errorf("%+v %v", all, err)

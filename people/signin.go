@@ -163,7 +163,7 @@ func (s *Store) stage(r *record) Stage {
 // SetPassword gives a person another password and ends all of the person's sessions. For one's own
 // the old one is needed; an empty new one takes the password away, which only others may do.
 func (s *Store) SetPassword(ctx context.Context, who *Actor, person, old, password string) error {
-	return s.note(ctx, who, "password", person, nil, nil, s.setPassword(ctx, who, person, old, password))
+	return s.note(ctx, who, "password", s.loginOf(ctx, person), nil, nil, s.setPassword(ctx, who, person, old, password))
 }
 
 func (s *Store) setPassword(ctx context.Context, who *Actor, person, old, password string) error {

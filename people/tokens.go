@@ -185,7 +185,7 @@ func (s *Store) RemoveToken(ctx context.Context, who *Actor, id string) error {
 	err := s.o.DB.Write(ctx, func(tx *store.Tx) error {
 		var person string
 		err := tx.Get("SELECT person FROM people_tokens WHERE id = ?", []any{id}, &person)
-		if errors.Is(err, sql.ErrNoRows) || err == nil && person != who.ID && !who.May(ManagePeople) {
+		if errors.Is(err, sql.ErrNoRows) || err == nil && !who.keeps(person) {
 			return ErrNotFound
 		}
 		if err != nil {

@@ -224,7 +224,7 @@ func keepRecovery(tx *store.Tx, person string, codes []string) error {
 // DropTOTP takes the second factor of a person away and ends all sessions. For one's own the
 // password is needed, and an administrator who must have one cannot.
 func (s *Store) DropTOTP(ctx context.Context, who *Actor, person, password string) error {
-	return s.note(ctx, who, "totp-remove", person, nil, nil, s.dropTOTP(ctx, who, person, password))
+	return s.note(ctx, who, "totp-remove", s.loginOf(ctx, person), nil, nil, s.dropTOTP(ctx, who, person, password))
 }
 
 func (s *Store) dropTOTP(ctx context.Context, who *Actor, person, password string) error {
