@@ -19,7 +19,7 @@ const testPassword = "correct horse battery"
 // A site is a server with real people behind it.
 type site struct {
 	*Server
-	t      *testing.T
+	t      testing.TB
 	people *people.Store
 	clock  time.Time
 	db     *store.DB
@@ -28,7 +28,7 @@ type site struct {
 // closeStore makes everything beneath fail.
 func (x *site) closeStore() { x.db.Close() }
 
-func newSite(t *testing.T, origin string, change func(*people.Options)) *site {
+func newSite(t testing.TB, origin string, change func(*people.Options)) *site {
 	t.Helper()
 	db, err := store.Open(t.Context(), t.TempDir(), store.Options{})
 	if err != nil {
