@@ -36,7 +36,7 @@ func TestSignInJourney(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &visit{t, chromium(t), string(axe)}
+	v := &sitting{t, chromium(t), string(axe)}
 
 	v.open(origin + "/")
 	v.is("/sign-in", "Sign in")
@@ -81,26 +81,26 @@ func TestSignInJourney(t *testing.T) {
 	v.is("/people", "Root of Everything")
 }
 
-// A visit is a browser with a person at it.
-type visit struct {
+// A sitting is a browser with a person at it.
+type sitting struct {
 	t   *testing.T
 	ctx context.Context
 	axe string
 }
 
-func (v *visit) do(actions ...chromedp.Action[chromedp.Void]) {
+func (v *sitting) do(actions ...chromedp.Action[chromedp.Void]) {
 	v.t.Helper()
 	if err := chromedp.Do(v.ctx, actions...); err != nil {
 		v.t.Fatal(err)
 	}
 }
 
-func (v *visit) open(url string) {
+func (v *sitting) open(url string) {
 	v.t.Helper()
 	v.do(chromedp.Navigate(url), chromedp.WaitReady("#main"))
 }
 
-func (v *visit) fill(pairs ...string) {
+func (v *sitting) fill(pairs ...string) {
 	v.t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
 		v.do(chromedp.SetValue(pairs[i], pairs[i+1]))
@@ -108,7 +108,7 @@ func (v *visit) fill(pairs ...string) {
 }
 
 // submit sends the form of an address and waits for the page behind it.
-func (v *visit) submit(action string) {
+func (v *sitting) submit(action string) {
 	v.t.Helper()
 	v.do(chromedp.Evaluate[chromedp.Void]("window.before = true; void 0"), chromedp.Click(`form[action="`+action+`"] button`))
 	for {
@@ -122,7 +122,7 @@ func (v *visit) submit(action string) {
 	}
 }
 
-func (v *visit) text() string {
+func (v *sitting) text() string {
 	v.t.Helper()
 	text, err := chromedp.Run(v.ctx, chromedp.Evaluate[string]("document.body.innerText"))
 	if err != nil {
@@ -132,7 +132,7 @@ func (v *visit) text() string {
 }
 
 // is checks where the browser is, what it shows, and that everybody can use that.
-func (v *visit) is(path, says string) {
+func (v *sitting) is(path, says string) {
 	v.t.Helper()
 	at, err := chromedp.Run(v.ctx, chromedp.Evaluate[string]("location.pathname"))
 	if err != nil || !strings.HasPrefix(at, path) || !strings.Contains(v.text(), says) {
