@@ -73,7 +73,7 @@ func insertPacks(tx *store.Tx, rows []row) error {
 	return nil
 }
 
-const entryColumns = 15
+const entryColumns = 16
 
 // insertEntries fails when the place of one is taken.
 func insertEntries(tx *store.Tx, rows []row) error {
@@ -91,7 +91,7 @@ func (r *row) append(args []any) []any {
 		in = r.pack.last
 	}
 	return append(args, r.seq, e.ID, e.Result, e.Envelope.Client.Addr.String(), r.sender, r.domain,
-		store.Clean(e.MessageID, maxField), r.rules, r.classes, r.replies, r.words, r.detail, in, r.place, r.proven)
+		store.Clean(e.MessageID, maxField), r.rules, r.classes, r.replies, r.words, r.detail, in, r.place, r.proven, e.Size)
 }
 
 // insertRecipients inserts what recipients are found by.

@@ -176,27 +176,37 @@ func (w *searching) goOver(ctx context.Context, low int64) error {
 	if len(w.needles) == 0 {
 		return w.step(ctx, low)
 	}
-	for {
+	for join := 1; ; {
 		runs, err := w.runs(ctx, low)
 		if err != nil {
 			return err
 		}
-		for _, r := range runs {
-			// Between the run before and this one nothing is drawn.
-			if err := w.step(ctx, max(r.last+1, low)); err != nil || w.done() {
+		for i := 0; i < len(runs); i++ {
+			r := &runs[i]
+			if err := w.step(ctx, max(r.last+1, low)); err != nil || w.done() { // what is not drawn
 				return err
 			}
 			if !r.may {
 				w.at = max(r.first, low)
-			} else if err := w.step(ctx, max(r.first, low)); err != nil || w.done() {
+				continue
+			}
+			// More at once the longer it takes: the first page is mostly near.
+			for n := 1; n < join && i+1 < len(runs) && runs[i+1].may && runs[i+1].last+1 == runs[i].first; n++ {
+				i++
+			}
+			if err := w.look(ctx, max(runs[i].first, low)); err != nil || w.done() {
 				return err
 			}
+			join = min(2*join, maxJoin)
 		}
 		if len(runs) < sketchPage {
 			return w.step(ctx, low)
 		}
 	}
 }
+
+// maxJoin is how many runs are looked at between looks at the clock.
+const maxJoin = 64
 
 // done reports whether there is enough, or time is up: the next search goes on at at.
 func (w *searching) done() bool {
@@ -232,7 +242,7 @@ func moment(c *search.Condition) (int64, bool) {
 }
 
 // sketchPage is how many sketches are read at once.
-const sketchPage = 512
+const sketchPage = 256
 
 type maybe struct {
 	first, last int64
@@ -271,14 +281,17 @@ func (k *sketch) mayAll(needles [][]string) bool {
 	return true
 }
 
-// stepRows is how many rows are looked at between looks at the clock.
-const stepRows = 20_000
+// stepRows is how many rows are looked at between looks at the clock, at first and at most.
+const (
+	stepRows    = 500
+	maxStepRows = 20_000
+)
 
 // step looks at what is below at and not below low, some rows at a time.
 func (w *searching) step(ctx context.Context, low int64) error {
-	for w.at > low && !w.done() {
+	for rows := stepRows; w.at > low && !w.done(); rows = min(2*rows, maxStepRows) {
 		var edge int64
-		err := w.s.o.DB.Reader().QueryRowContext(ctx, "SELECT seq FROM entries WHERE seq < ? AND seq >= ? ORDER BY seq DESC LIMIT 1 OFFSET ?", w.at, low, stepRows).Scan(&edge)
+		err := w.s.o.DB.Reader().QueryRowContext(ctx, "SELECT seq FROM entries WHERE seq < ? AND seq >= ? ORDER BY seq DESC LIMIT 1 OFFSET ?", w.at, low, rows).Scan(&edge)
 		if errors.Is(err, sql.ErrNoRows) {
 			edge, err = low, nil
 		}

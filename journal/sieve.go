@@ -119,7 +119,12 @@ func (s *sieve) leaf(c *search.Condition, not bool) {
 		s.among(c, not, "words", longWords)
 	case "rcpt", "rcpt.domain", "because", "rule", "class":
 		s.ofCopy(c, not)
-	case "size", "score", "do":
+	case "size":
+		s.add("(size = -1 OR ")
+		s.plain(c, not, "size")
+		s.add(")")
+		s.cut("size = -1")
+	case "score", "do":
 		s.loose()
 	default:
 		s.err = fmt.Errorf("%s cannot be searched here", c.Field)
@@ -169,14 +174,19 @@ func (s *sieve) part(c *search.Condition, not bool, column string, long int) {
 		return
 	}
 	cut := fmt.Sprintf("octet_length(%s) > %d", column, long)
-	if !slices.Contains(s.long, cut) {
-		s.long = append(s.long, cut)
-	}
+	s.cut(cut)
 	if not {
 		s.add("NOT "+sql, c.Texts[0])
 		return
 	}
 	s.add("("+sql+" OR "+cut+")", c.Texts[0])
+}
+
+// cut notes of which rows the columns do not tell.
+func (s *sieve) cut(rows string) {
+	if !slices.Contains(s.long, rows) {
+		s.long = append(s.long, rows)
+	}
 }
 
 // among looks for texts anywhere in a column, though they have to stand at some place in it.
@@ -226,7 +236,7 @@ func (s *sieve) ofCopy(c *search.Condition, not bool) {
 			s.add("instr(lower("+column+"), ?) > 0 OR ", space+t+space)
 		}
 		s.add(fmt.Sprintf("octet_length(%s) > %d)", column, longWords))
-		s.long = append(s.long, fmt.Sprintf("octet_length(%s) > %d", column, longWords))
+		s.cut(fmt.Sprintf("octet_length(%s) > %d", column, longWords))
 		if slices.ContainsFunc(c.Texts, func(t string) bool { return !ascii(t) }) {
 			s.exact = false
 		}

@@ -2,6 +2,7 @@
 // and searches do when there is much: a million and five million take some ten minutes.
 //
 //	go run ./bench/seed -data DIR -items 1000000 -entries 5000000
+//	go run ./bench/seed -data DIR -measure 7
 //
 // Each held item has its journal entry, under its id. Only the newest items (-files) have their
 // message; the others are listed, searched and counted as all are, but cannot be read or released,
@@ -32,6 +33,7 @@ type options struct {
 	items, entries int
 	files          int
 	seed           uint64
+	measure        int
 }
 
 func main() {
@@ -41,6 +43,7 @@ func main() {
 	flag.IntVar(&o.entries, "entries", 5_000_000, "journal entries, of the last 90 days; those of the items are among them")
 	flag.IntVar(&o.files, "files", 1000, "how many of the newest items have their message")
 	flag.Uint64Var(&o.seed, "seed", 1, "of the dice")
+	flag.IntVar(&o.measure, "measure", 0, "fill nothing: ask what people ask of lists so many times each, and print how long that takes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -48,7 +51,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "seed: -data DIR is needed, and as many entries as items at least")
 		os.Exit(2)
 	}
-	if err := run(ctx, &o); err != nil {
+	do := func() error { return run(ctx, &o) }
+	if o.measure > 0 {
+		do = func() error { return measure(ctx, o.data, o.measure) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "seed:", err)
 		os.Exit(1)
 	}

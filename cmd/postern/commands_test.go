@@ -97,7 +97,9 @@ func TestHeldAndLogCommands(t *testing.T) {
 	want(exitDone, "Cheap pills", "held", "show", id)
 	want(exitDone, id, "held", "list")
 	for filter, n := range map[string]int{"--class=spam": 1, "--class=virus": 0, "--recipient=b@example.org": 1, "--recipient=@example.net": 0,
-		"--sender=@friend.example": 1, "--rule=gtube": 1, "--text=pills": 1, "--since=1h": 1, "--state=released": 0} {
+		"--sender=@friend.example": 1, "--rule=gtube": 1, "--text=pills": 1, "--since=1h": 1, "--state=released": 0,
+		`--query=class == "spam" and rcpt.domain == "EXAMPLE.org" and received > ago("2d")`: 1, "--query=pills friend.example": 1,
+		`--query=message_id == "<gtube@friend.example>"`: 1, `--query=not ("pills" or size > 1)`: 0, `--query=client in ["127.0.0.1"] and state == "deleted"`: 0} {
 		if got := strings.Count(want(exitDone, "", "held", "list", "--json", filter), "\n"); got != n {
 			t.Errorf("held list %s: %d items, want %d", filter, got, n)
 		}
@@ -127,7 +129,8 @@ func TestHeldAndLogCommands(t *testing.T) {
 		t.Error("times without their unit")
 	}
 	want(exitDone, "gtube, class spam", "log", "show", id)
-	for filter, n := range map[string]int{"--result=held": 1, "--result=refused": 0, "--subject=lunch": 1, "--message-id=<gtube@friend.example>": 1, "--id=" + id: 1, "--client=127.0.0.1": 2} {
+	for filter, n := range map[string]int{"--result=held": 1, "--result=refused": 0, "--subject=lunch": 1, "--message-id=<gtube@friend.example>": 1, "--id=" + id: 1, "--client=127.0.0.1": 2,
+		`--query=result == "held" and rule == "gtube"`: 1, "--query=lunch": 1, `--query=reply contains "250" and size > 10`: 2, `--query=do == "deliver"`: 1} {
 		if got := strings.Count(want(exitDone, "", "log", "search", "--json", filter), "\n"); got != n {
 			t.Errorf("log search %s: %d entries, want %d", filter, got, n)
 		}
@@ -141,6 +144,8 @@ func TestHeldAndLogCommands(t *testing.T) {
 	want(exitUsage, "", "held", "list", "--since", "soon")
 	want(exitUsage, "", "held", "list", "--state", "keptt")
 	want(exitUsage, "", "log", "search", "--result", "lost")
+	want(exitUsage, "did you mean rule?", "held", "list", "--query", `rul == "gtube"`)
+	want(exitUsage, "did you mean refused?", "log", "search", "--query", `result == "refuse"`)
 	want(exitUsage, "", "held", "delete", id, "--to", "not an address")
 	want(exitUsage, "in none of the domains", "held", "release", id, "--to", "x@elsewhere.example")
 

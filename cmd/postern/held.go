@@ -60,6 +60,7 @@ type heldListCmd struct {
 	Recipient string   `help:"Address, @domain, or a part of it." placeholder:"TEXT"`
 	Sender    string   `help:"The same; <> is the null sender." placeholder:"TEXT"`
 	Text      string   `help:"Words in subject, From, sender, recipient or reason." placeholder:"WORDS"`
+	Query     string   `help:"A condition over what is stored, in the language of the rules, or words." placeholder:"QUERY"`
 	Since     Duration `help:"Not older than this, such as 12h or 7d." placeholder:"SPAN"`
 	Limit     int      `help:"At most so many (default: 50)." placeholder:"N"`
 	Cursor    string   `help:"Where the page before ended." placeholder:"TEXT"`
@@ -68,7 +69,8 @@ type heldListCmd struct {
 
 // Help is shown by --help.
 func (heldListCmd) Help() string {
-	return "Example:\n  postern held list --class spoof --since 7d"
+	return "Example:\n  postern held list --class spoof --since 7d\n" +
+		"  postern held list --query 'rcpt.domain == \"a.example\" and size > 1024 * 1024'\n\n" + queryHelp(quarantine.Fields())
 }
 
 // Run lists.
@@ -76,11 +78,18 @@ func (c *heldListCmd) Run(out output) error {
 	if err := errors.Join(oneOf("--state", c.State, heldStates), oneOf("--class", c.Class, heldClasses)); err != nil {
 		return err
 	}
+	where, err := parseQuery(c.Query, quarantine.Fields())
+	if err != nil {
+		return err
+	}
 	r, err := c.remote()
 	if err != nil {
 		return err
 	}
 	if r != nil {
+		if c.Text != "" && c.Query != "" {
+			return &usageError{"--text and --query: over --server one of them, the query may have words in quotation marks"}
+		}
 		items, next, err := c.ask(r)
 		if err != nil {
 			return err
@@ -94,7 +103,7 @@ func (c *heldListCmd) Run(out output) error {
 	}
 	defer a.close()
 	query := quarantine.Query{State: quarantine.State(c.State), Class: c.Class, Rule: c.Rule, Recipient: c.Recipient, Sender: c.Sender,
-		Text: c.Text, Limit: c.Limit, Cursor: c.Cursor}
+		Text: c.Text, Where: where, Limit: c.Limit, Cursor: c.Cursor}
 	if c.Since > 0 {
 		query.Since = time.Now().Add(-time.Duration(c.Since))
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net/url"
 	"strconv"
 	"time"
@@ -17,7 +18,7 @@ func (c *heldListCmd) ask(r *remote) (items []*quarantine.Item, next string, err
 			q.Set(name, value)
 		}
 	}
-	set("query", c.Text)
+	set("query", cmp.Or(c.Query, c.Text))
 	set("state", c.State)
 	set("class", c.Class)
 	set("rule", c.Rule)

@@ -39,6 +39,7 @@ type logSearchCmd struct {
 	Class     string   `help:"${classes}." placeholder:"CLASS"`
 	Client    string   `help:"IP address." placeholder:"ADDRESS"`
 	Reply     string   `help:"A part of what was said to the client or by the internal server." placeholder:"TEXT"`
+	Query     string   `help:"A condition over what is stored, in the language of the rules, or words." placeholder:"QUERY"`
 	Since     Duration `help:"Not older than this, such as 12h or 7d." placeholder:"SPAN"`
 	Limit     int      `help:"At most so many (default: 50)." placeholder:"N"`
 	Cursor    string   `help:"Where the page before ended." placeholder:"TEXT"`
@@ -47,7 +48,8 @@ type logSearchCmd struct {
 
 // Help is shown by --help.
 func (logSearchCmd) Help() string {
-	return "Example:\n  postern log search --recipient ana@example.org --since 2d"
+	return "Example:\n  postern log search --recipient ana@example.org --since 2d\n" +
+		"  postern log search --query 'result == \"refused\" and reply contains \"550\"'\n\n" + queryHelp(journal.Fields())
 }
 
 // logEntry is an entry as JSON has it: with the reply, which Entry keeps apart, and times in
@@ -104,6 +106,10 @@ func (c *logSearchCmd) Run(out output) error {
 	if err := errors.Join(oneOf("--result", c.Result, logResults), oneOf("--class", c.Class, heldClasses)); err != nil {
 		return err
 	}
+	where, err := parseQuery(c.Query, journal.Fields())
+	if err != nil {
+		return err
+	}
 	r, err := c.remote()
 	if err != nil {
 		return err
@@ -121,7 +127,7 @@ func (c *logSearchCmd) Run(out output) error {
 		return err
 	}
 	defer a.close()
-	q := journal.Query{ID: c.ID, MessageID: c.MessageID, Sender: c.Sender, Recipient: c.Recipient, Subject: c.Subject, Text: c.Text,
+	q := journal.Query{Where: where, ID: c.ID, MessageID: c.MessageID, Sender: c.Sender, Recipient: c.Recipient, Subject: c.Subject, Text: c.Text,
 		Result: c.Result, Rule: c.Rule, Class: c.Class, Client: c.Client, Reply: c.Reply, Limit: c.Limit, Cursor: c.Cursor}
 	if c.Since > 0 {
 		q.Since = time.Now().Add(-time.Duration(c.Since))
@@ -137,6 +143,10 @@ func (c *logSearchCmd) Run(out output) error {
 func (c *logSearchCmd) print(out output, entries []*journal.Entry, next string) error {
 	if c.JSON {
 		return printJSON(out.out, entries, entryOf)
+	}
+	if len(entries) == 0 && next != "" {
+		fmt.Fprintf(out.out, "Nothing yet, but there is more to look at: the same with --cursor %s\n", next)
+		return nil
 	}
 	if len(entries) == 0 {
 		fmt.Fprintln(out.out, "The journal has nothing that fits.")

@@ -60,13 +60,13 @@ func (c *logSearchCmd) query() (string, error) {
 		}
 	}
 	var alone []string
-	for _, s := range []string{c.Text, c.ID, c.MessageID} {
+	for _, s := range []string{c.Query, c.Text, c.ID, c.MessageID} {
 		if s != "" {
 			alone = append(alone, s)
 		}
 	}
 	if len(alone) > 1 || len(alone) == 1 && terms != nil {
-		return "", &usageError{"with --server: --text, --id and --message-id stand alone, without --subject, --client and --reply"}
+		return "", &usageError{"with --server: --query, --text, --id and --message-id stand alone, without --subject, --client and --reply"}
 	}
 	return strings.Join(append(alone, terms...), " and "), nil
 }
