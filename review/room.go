@@ -14,8 +14,8 @@ type Sight func(to mail.Address) bool
 // what they may: the Desk does, and says whose mail may be looked at. In what it gives, rows have
 // an id and nothing else. What cannot be done for a reason that people should know is an InputError.
 type RuleRoom interface {
-	// Explain tells why copies of a message in sight have their verdicts; those that no rule was
-	// asked about are left out. journal.ErrNotFound when there is no such message.
+	// Explain tells why copies of a message in sight have their verdicts, the first 50 of them; those
+	// that no rule was asked about are left out. journal.ErrNotFound when there is no such message.
 	Explain(ctx context.Context, id string, in Sight) ([]Explained, error)
 
 	// Rulebook is the rules in force, with what they did in the last days to mail for these

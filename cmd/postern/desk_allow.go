@@ -23,17 +23,17 @@ const effectRows = 20
 // WouldAllow tells what an entry of the lists would have let in: past mail that was held or
 // refused is looked up in the lists with it, and decided again by the rules in force.
 func (d *deskRules) WouldAllow(ctx context.Context, e *lists.Entry, days int, in review.Sight, spam func(id string) bool) (*review.Effect, error) {
-	if err := d.turn(ctx); err != nil {
+	end, err := turn(ctx, d.asking)
+	if err != nil {
 		return nil, err
 	}
-	defer d.turnOver()
+	defer end()
 	live := d.p.policy.current()
 	entry := *e
 	entry.Allow = true
 	t := &allowTrial{policy: live.rules, entry: &entry, index: d.p.lists.Index().With(entry), sight: in, spam: spam,
 		facts: newStoredFacts(newFactReader(live.filters, nil)), out: &review.Effect{Days: days, Entry: entry, Rows: []review.Row{}}}
 	t.out.Why = unread(live.rules, []*lists.Entry{&entry})
-	var err error
 	t.out.Since, t.out.Cut, err = backwards(ctx, d.p.journal, time.Now(), min(days, trialDays), t.message)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,9 @@ const (
 
 // message counts one entry of the journal.
 func (t *allowTrial) message(rec *journal.Record) {
-	t.out.Looked++
+	if t.sight == nil || t.inSight(rec) {
+		t.out.Looked++
+	}
 	began, fate := false, notAbout
 	for o := range rec.Each() {
 		if !stopped(o) {
@@ -102,6 +104,17 @@ func (t *allowTrial) message(rec *journal.Record) {
 			t.out.Rows = t.out.Rows[:effectRows]
 		}
 	}
+}
+
+// inSight tells whether a copy of a message may be looked at.
+func (t *allowTrial) inSight(rec *journal.Record) bool {
+	for o := range rec.Each() {
+		var to mail.Address
+		if to.UnmarshalText([]byte(o.Recipient.Text())) == nil && t.sight(to) {
+			return true
+		}
+	}
+	return false
 }
 
 // stopped tells whether the rules have held or refused a copy.

@@ -25,7 +25,13 @@ func (d *deskRules) Explain(ctx context.Context, id string, in review.Sight) ([]
 	if in != nil { // how many others got it is not told
 		e.Envelope.Recipients = slices.DeleteFunc(e.Envelope.Recipients, func(r mail.RcptTo) bool { return !in(r.Address) })
 	}
-	x, err := d.p.explainBy(ctx, e, d.rulesOf)
+	flips := 0
+	x, err := d.p.explainBy(ctx, e, d.rulesOf, func(to mail.Address) bool {
+		if in == nil || in(to) {
+			flips++
+		}
+		return (in == nil || in(to)) && flips <= maxFlipped
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -36,10 +42,19 @@ func (d *deskRules) Explain(ctx context.Context, id string, in review.Sight) ([]
 		if in != nil && !in(o.Recipient) || len(o.Rules) == 0 || json.Unmarshal(o.Rules, &steps) != nil {
 			continue
 		}
-		out = append(out, x.copy(e, i, steps))
+		if out = append(out, x.copy(e, i, steps)); len(out) == maxExplained {
+			break
+		}
 	}
 	return out, nil
 }
+
+// Bounds of what is told of a message with many recipients: of how many copies, and of how many of
+// these it is sought what would have turned their verdict.
+const (
+	maxExplained = 50
+	maxFlipped   = 10
+)
 
 // copy explains one outcome, whose walk is steps.
 func (x *explanation) copy(e *journal.Entry, n int, steps []rules.Step) review.Explained {

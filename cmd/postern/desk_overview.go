@@ -86,7 +86,7 @@ func (d *deskRules) overview(ctx context.Context, days int, domains []string, no
 	if domains == nil {
 		o.Filters = filterUses(sum)
 	}
-	o.Open = d.alarms()
+	o.Open = d.alarms(domains == nil)
 	o.Health, err = d.health.get(ctx, "", healthLife, func(context.Context) ([]review.Neighbour, error) { return d.neighbours(), nil })
 	if domains != nil { // what is wrong with a neighbour may tell of others' mail
 		o.Health = slices.Clone(o.Health)
@@ -154,8 +154,9 @@ func filterUses(sum *tally.Counts) (out []review.FilterUse) {
 	return out
 }
 
-// alarms are the breakers that are open, and the rules of which an alarm stands.
-func (d *deskRules) alarms() (out []review.Alarm) {
+// alarms are the breakers that are open, and the rules of which an alarm stands; with numbers for
+// who may see those of all mail.
+func (d *deskRules) alarms(numbers bool) (out []review.Alarm) {
 	if d.p.breaker == nil {
 		return nil
 	}
@@ -169,8 +170,10 @@ func (d *deskRules) alarms() (out []review.Alarm) {
 		if s.Mode == breaker.Alarm {
 			why = "it goes on as ever"
 		}
-		out = append(out, review.Alarm{Rule: rule, Since: s.Since,
-			Why: fmt.Sprintf("it decided more than %.0f messages in a while, where %.1f are usual; %s", s.Limit, s.Baseline, why)})
+		if numbers {
+			why = fmt.Sprintf("it decided more than %.0f messages in a while, where %.1f are usual; %s", s.Limit, s.Baseline, why)
+		}
+		out = append(out, review.Alarm{Rule: rule, Since: s.Since, Why: why})
 	}
 	return out
 }

@@ -13,7 +13,8 @@ import (
 // deskRules is the rules of the running gateway as the Desk sees them: review.RuleRoom.
 type deskRules struct {
 	p        *program
-	trying   chan struct{} // holds one while somebody tries rules
+	trying   chan struct{} // has room while nobody tries rules
+	asking   chan struct{} // has room while nobody asks what an entry of the lists would let in
 	applying sync.Mutex
 	numbers  cache[*review.Overview]
 	fates    cache[[]quarantine.Fate]
@@ -27,7 +28,7 @@ type deskRules struct {
 var _ review.RuleRoom = (*deskRules)(nil)
 
 func newDeskRules(p *program) *deskRules {
-	return &deskRules{p: p, trying: make(chan struct{}, 1), past: map[string]*judge{}}
+	return &deskRules{p: p, trying: make(chan struct{}, 1), asking: make(chan struct{}, 1), past: map[string]*judge{}}
 }
 
 // maxPast is how many earlier versions are kept compiled.

@@ -314,7 +314,8 @@ func TestDeskRulesInSight(t *testing.T) {
 		for _, c := range trial.Replay.Changes {
 			count, rows = count+c.Count, rows+len(c.Rows)
 		}
-		if count != want || rows != want || trial.Replay.Matches[0].Count != want {
+		looked := map[int]int{2: 3, 1: 2, 0: 0}[want]
+		if count != want || rows != want || trial.Replay.Matches[0].Count != want || trial.Replay.Looked != looked {
 			t.Errorf("%v: %+v", who.Domains, trial.Replay)
 		}
 		o, err := s.desk.Overview(ctx, who, 1)

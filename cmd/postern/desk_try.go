@@ -36,10 +36,11 @@ func (d *deskRules) Try(ctx context.Context, draft *review.Draft, days int, in r
 		t.Warnings = warningsOf(p.Lint)
 		return t, nil
 	}
-	if err := d.turn(ctx); err != nil {
+	end, err := turn(ctx, d.trying)
+	if err != nil {
 		return nil, err
 	}
-	defer d.turnOver()
+	defer end()
 	t, c := d.look(p, live)
 	if c == nil || days <= 0 {
 		return t, nil
@@ -48,17 +49,15 @@ func (d *deskRules) Try(ctx context.Context, draft *review.Draft, days int, in r
 	return t, err
 }
 
-// turn waits until no other trial is made: one at a time costs others enough.
-func (d *deskRules) turn(ctx context.Context) error {
+// turn waits until nobody else is at the same; one at a time costs others enough. end ends it.
+func turn(ctx context.Context, room chan struct{}) (end func(), err error) {
 	select {
-	case d.trying <- struct{}{}:
-		return nil
+	case room <- struct{}{}:
+		return func() { <-room }, nil
 	case <-ctx.Done():
-		return fmt.Errorf("others try rules at the moment: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("others look at past mail at the moment: %w", context.Cause(ctx))
 	}
 }
-
-func (d *deskRules) turnOver() { <-d.trying }
 
 // replay decides past mail again under a candidate; rules are those whose matches are told.
 func (d *deskRules) replay(ctx context.Context, c *candidate, days int, in review.Sight, list []string) (*review.Replayed, error) {

@@ -29,11 +29,11 @@ type explanation struct {
 
 // explain finds what would have turned each verdict of an entry, by the rules of then.
 func (a *archive) explain(ctx context.Context, e *journal.Entry) (*explanation, error) {
-	return a.explainBy(ctx, e, a.rulesOf)
+	return a.explainBy(ctx, e, a.rulesOf, func(mail.Address) bool { return true })
 }
 
-// explainBy does so by the rules that rulesOf gives.
-func (d *stores) explainBy(ctx context.Context, e *journal.Entry, rulesOf func(ctx context.Context, version string) (*judge, error)) (*explanation, error) {
+// explainBy does so by the rules that rulesOf gives, for the recipients that are asked for.
+func (d *stores) explainBy(ctx context.Context, e *journal.Entry, rulesOf func(ctx context.Context, version string) (*judge, error), asked func(mail.Address) bool) (*explanation, error) {
 	x := unexplained(e)
 	rec, err := d.journal.Look(ctx, e.ID)
 	if err != nil {
@@ -50,7 +50,7 @@ func (d *stores) explainBy(ctx context.Context, e *journal.Entry, rulesOf func(c
 	facts.entry(rec)
 	i := 0
 	for o := range rec.Each() {
-		if len(o.Walk) > 0 && facts.recipient(o) == nil {
+		if len(o.Walk) > 0 && facts.recipient(o) == nil && asked(facts.rcpt) {
 			if _, x.lacking[i] = j.policy.Replay(facts); x.lacking[i] == nil {
 				x.flips[i] = j.policy.Flips(facts, maxFlips)
 			}

@@ -120,9 +120,13 @@ func (p *replay) done() *replayReport {
 
 // entry decides for each recipient whom the rules were asked about.
 func (p *replay) entry(ctx context.Context, rec *journal.Record) {
-	p.report.Messages++
 	p.facts.entry(rec)
-	first := true
+	first, seen := true, p.sight == nil
+	defer func() {
+		if seen {
+			p.report.Messages++
+		}
+	}()
 	for o := range rec.Each() {
 		if len(o.Walk) == 0 {
 			continue
@@ -131,6 +135,7 @@ func (p *replay) entry(ctx context.Context, rec *journal.Record) {
 		if p.sight != nil && (err != nil || !p.sight(p.facts.rcpt)) {
 			continue
 		}
+		seen = true
 		p.report.Decisions++
 		if err != nil {
 			p.report.Damaged++

@@ -246,3 +246,47 @@ func TestTryTellsWhatWouldTurnIt(t *testing.T) {
 	}
 	wantFields(t, lines(t, stdout)[0], map[string]any{"verdicts.0.flip.0.fact": "message.size", "verdicts.0.flip.0.to": "10", "verdicts.0.flip.0.do": "deliver"})
 }
+
+// Mail that is delivered as before, but tagged or stripped otherwise, is a change of its own.
+func TestReplayTellsOtherEffects(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, newSink(t, nil).addr, "rules: rules\n")
+	s.write(t, "rules/10.yaml", `rules:
+  - {name: tag, when: 'content.subject contains "offer"', effects: [tag_subject("[ad]"), add_header("X-From", "{{sender.domain}}")]}
+  - {name: note, when: 'content.subject contains "big"', effects: [add_header("X-Big", "yes")]}
+`)
+	g := s.serve(t)
+	for i, subject := range []string{"offer", "big offer", "plain"} {
+		sendMail(t, g.addr, letter(fmt.Sprint("effects", i), subject, "x\r\n"), "a@example.org")
+	}
+	if err := g.program.journal.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		rules   string
+		changed int
+		effects string
+	}{
+		{`[tag_subject("[ad]"), add_header("X-From", "{{sender.domain}}")]}`, 0, ""},
+		{`[add_header("X-From", "{{spf.result}}"), tag_subject("[ad]")]}`, 0, ""}, // what shows facts is compared by its name
+		{`[tag_subject("[AD]"), add_header("X-From", "{{sender.domain}}")]}`, 2, `+tag_subject("[AD]") -tag_subject`},
+		{`[tag_subject("[ad]")]}`, 2, `-add_header`},
+		{`[tag_subject("[ad]"), add_header("X-From", "{{sender.domain}}"), add_header("X-New", "1")]}`, 2, `+add_header("X-New", "1")`},
+	} {
+		s.write(t, "other/10.yaml", `rules:
+  - {name: note, when: 'content.subject contains "big"', effects: [add_header("X-Big", "yes")]}
+  - {name: tag, when: 'content.subject contains "offer"', effects: `+x.rules+"\n")
+		code, stdout, stderr := postern("rules", "replay", "-c", s.conf, "--rules", filepath.Join(s.dir, "other"), "--json")
+		var r replayReport
+		if err := json.Unmarshal([]byte(stdout), &r); err != nil || code != exitDone {
+			t.Fatal(err, code, stderr)
+		}
+		got := ""
+		if len(r.Changes) > 0 {
+			got = strings.Join(r.Changes[0].Effects, " ")
+		}
+		if r.Effects != x.changed || r.Unchanged != 3-x.changed || got != x.effects {
+			t.Errorf("%s: %s", x.rules, stdout)
+		}
+	}
+}
