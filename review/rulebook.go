@@ -41,8 +41,8 @@ func (p *RuleProblem) Error() string {
 
 // A Draft is rule files that somebody works on; what is not named stays as it is in force.
 type Draft struct {
-	Files []RuleFile `json:"files"`
-	Base  string     `json:"base"` // Version that it was made from; ErrChanged when another is in force
+	Files []RuleFile `json:"files"` // one, of a draft that was made from a message
+	Base  string     `json:"base"`  // Version that it was made from; ErrChanged when another is in force
 	Note  string     `json:"note,omitempty"`
 	Force bool       `json:"force,omitempty"` // apply although tests fail
 }

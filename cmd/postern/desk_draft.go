@@ -58,11 +58,12 @@ type draftRule struct {
 	do        rules.Disposition
 	because   string
 	was, rule string // what became of the message
+	place     string // of the rule: "20-spoof.yaml:12"
 }
 
 func newDraft(e *journal.Entry, o *journal.Outcome, p *rules.Policy) *draftRule {
 	said := saidBy(o)
-	m := &draftRule{id: e.ID, do: rules.Quarantine, class: "spam", was: said[0], rule: said[1]}
+	m := &draftRule{id: e.ID, do: rules.Quarantine, class: "spam", was: said[0], rule: said[1], place: o.Place}
 	if m.was != "deliver" {
 		m.do = rules.Reject
 	}
@@ -248,22 +249,21 @@ var inShadow = regexp.MustCompile(`(?m)^shadow:\s*true`)
 
 // Files that drafts go into.
 const (
-	firstFile   = "00-first.yaml" // of rules that have to come before those that decided
-	ownFile     = "50-own.yaml"
-	builtinFile = "10-builtin.yaml"
+	firstFile = "00-first.yaml" // of rules that have to come before those that decided
+	ownFile   = "50-own.yaml"
 )
 
-// file puts the rule where it has its say: in front of all others when another has stopped the
-// message, else behind those of the last file of one's own.
+// file puts the rule, in one file, where it has its say: in front of the file with the rule that
+// decided, else behind those of the last file of one's own.
 func (m *draftRule) file(live *candidate) []review.RuleFile {
 	files := inForce(live)
 	names := policies.Of("", files).Names()
-	if len(names) == 0 { // the built-in policy stays in force beside it
-		name := ownFile
-		if m.was != "deliver" {
-			name = firstFile
+	if len(names) == 0 { // the built-in policy stays in force, behind the rule or before it
+		text := "include: builtin\nrules:\n" + m.text("  ")
+		if m.rule != "" {
+			text = "rules:\n" + m.text("  ") + "include: builtin\n"
 		}
-		return []review.RuleFile{{Name: builtinFile, Text: "include: builtin\n"}, {Name: name, Text: "rules:\n" + m.text("  ")}}
+		return []review.RuleFile{{Name: ownFile, Text: text}}
 	}
 	name := ownFile
 	for _, n := range names {
@@ -271,16 +271,8 @@ func (m *draftRule) file(live *candidate) []review.RuleFile {
 			name = n
 		}
 	}
-	if m.was != "deliver" {
-		name = firstFile
-		for range 3 {
-			if name > names[0] {
-				name = "00-" + name
-			}
-		}
-		if names[0] == firstFile {
-			name = firstFile
-		}
+	if m.rule != "" {
+		name = m.before(names, files)
 	}
 	text, ok := withItem(string(files[name]), "rules", m.text)
 	for n := 1; !ok; n++ { // they stand on one line
@@ -290,4 +282,33 @@ func (m *draftRule) file(live *candidate) []review.RuleFile {
 		}
 	}
 	return []review.RuleFile{{Name: name, Text: text}}
+}
+
+var (
+	numbered    = regexp.MustCompile(`^[0-9]+-[^-]`)
+	includesAll = regexp.MustCompile(`(?m)^include:\s*builtin`)
+)
+
+// before names a file that is read before the one with the rule that decided, and no sooner than it
+// must: a rule that waits for the content holds up those behind it.
+func (m *draftRule) before(names []string, files policies.Files) string {
+	decided, _, _ := strings.Cut(m.place, ":")
+	for _, n := range names {
+		if n != decided && (decided != "builtin.yaml" || !includesAll.Match(files[n])) {
+			continue
+		}
+		if at := numbered.FindString(n); at != "" {
+			return strings.TrimRight(at[:len(at)-1], "-") + "--first.yaml" // - comes before what names have there
+		}
+	}
+	name := firstFile
+	for range 3 {
+		if name > names[0] {
+			name = "00-" + name
+		}
+	}
+	if names[0] == firstFile {
+		return firstFile
+	}
+	return name
 }

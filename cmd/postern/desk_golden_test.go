@@ -120,7 +120,7 @@ func TestDeskDraftGolden(t *testing.T) {
 	from := func(address string) []filters.From {
 		return []filters.From{{Name: "x", Address: address, Domain: address[strings.LastIndexByte(address, '@')+1:]}}
 	}
-	delivered, held := journal.Outcome{Do: "deliver"}, journal.Outcome{Do: "quarantine", Rule: "own", Place: "20.yaml:2"}
+	delivered, held := journal.Outcome{Do: "deliver"}, journal.Outcome{Do: "quarantine", Rule: "own", Place: "20-own.yaml:2"}
 	for _, x := range []struct {
 		name    string
 		o       journal.Outcome
@@ -140,6 +140,8 @@ func TestDeskDraftGolden(t *testing.T) {
 		{"rtl", delivered, "a@evil.example", &filters.ContentFacts{From: from("a@evil.example"), Subject: "مرحبا بكم في المتجر"}, "pass", "pass", nil},
 		{"taken", delivered, "a@evil.example", &filters.ContentFacts{From: from("a@evil.example")}, "pass", "pass",
 			policies.Files{"10.yaml": []byte("rules:\n- {name: from-evil-example, when: spf.result == \"fail\", do: reject}\n\ntests:\n- {name: t, facts: {spf: {result: fail}}, expect: {do: reject}}\n"), "90.yaml": []byte("shadow: true\nrules:\n- {name: dark, when: true, do: reject}\n")}},
+		{"before", held, "a@evil.example", &filters.ContentFacts{From: from("a@evil.example")}, "pass", "pass",
+			policies.Files{"10-early.yaml": []byte("rules: [{name: x, when: spf.result == \"fail\", do: reject}]\n"), "20-own.yaml": []byte("rules:\n  - {name: own, when: content.size > 1, do: quarantine}\n")}},
 		{"one-line", held, "a@evil.example", &filters.ContentFacts{From: from("a@evil.example")}, "pass", "pass",
 			policies.Files{"00-first.yaml": []byte("rules: [{name: x, when: spf.result == \"fail\", do: reject}]\n")}},
 	} {

@@ -126,6 +126,10 @@ func (s *scene) drafted(d *deskRules, e *journal.Entry) {
 	}
 	v, missing := s.again(&judge{policy: c.rules.Alone(t.New[0]), filters: c.filters}, e.ID, x)
 	if missing == nil && v.Rule != t.New[0] {
-		s.Errorf("%s: the drafted rule does not match the message that it was made of:\n%s", e.ID, draft.Files[len(draft.Files)-1].Text)
+		s.Errorf("%s: the drafted rule does not match the message that it was made of:\n%s", e.ID, draft.Files[0].Text)
+	}
+	v, missing = s.again(&judge{policy: c.rules, filters: c.filters}, e.ID, x)
+	if missing == nil && v.Rule != t.New[0] && e.Policy == live.rules.Version() {
+		s.Errorf("%s: the drafted rule stands where %s decides before it:\n%s: %s", e.ID, v.Rule, draft.Files[0].Name, draft.Files[0].Text)
 	}
 }
