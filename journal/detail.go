@@ -4,6 +4,7 @@ import (
 	stdjson "encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -19,9 +20,9 @@ func (x *encoder) entry(r *row) error {
 	e := r.e
 	x.detail = append(x.detail[:0], '{')
 	x.text("id", e.ID)
-	x.value("received", e.Received)
+	x.time("received", e.Received)
 	x.text("policy", e.Policy)
-	x.value("envelope", &e.Envelope)
+	x.envelope(&e.Envelope)
 	x.words("subject", e.Subject)
 	x.words("from", e.From)
 	x.words("message_id", e.MessageID)
@@ -41,7 +42,7 @@ func (x *encoder) entry(r *row) error {
 		x.words("why", e.Steps[i].Why)
 	})
 	x.span("took", e.Took)
-	x.value("reply", storedReply{e.Reply.Code, e.Reply.Enhanced, e.Reply.Text})
+	x.reply(&e.Reply)
 	x.list("outcomes", len(e.Outcomes), func(i int) { x.outcome(r, &e.Outcomes[i]) })
 	x.facts(e.Facts)
 	x.detail = append(x.detail, '}')
@@ -51,13 +52,17 @@ func (x *encoder) entry(r *row) error {
 }
 
 func (x *encoder) outcome(r *row, o *Outcome) {
-	x.value("recipient", o.Recipient)
+	x.text("recipient", o.Recipient.String())
 	x.text("do", o.Do)
 	x.words("verdict", o.Verdict)
 	x.words("rule", o.Rule)
 	x.words("class", o.Class)
 	x.words("because", o.Because)
-	x.value("score", o.Score)
+	if o.Score == 0 && !math.Signbit(o.Score) {
+		x.number("score", 0)
+	} else {
+		x.value("score", o.Score)
+	}
 	x.words("reply", o.Reply)
 	x.words("upstream", o.Upstream)
 	x.words("held", o.Held)

@@ -3,7 +3,11 @@ package journal
 import (
 	"database/sql"
 	"encoding/json"
+	"fmt"
 	"io/fs"
+	"math"
+	"math/rand/v2"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -23,7 +27,22 @@ func TestDetailIsWhatEncodingJSONMakes(t *testing.T) {
 	full.Outcomes[0].Place, full.Outcomes[0].Shadow = "10.yaml:3", &Shadow{Do: "reject", Rule: "s", Because: "x < y", Effects: []string{"a"}}
 	full.Outcomes[1] = Outcome{Recipient: address("b@example.org"), Do: "deliver", Score: -1.25,
 		Facts: map[string]json.RawMessage{"lists": json.RawMessage(`{"allowed":true}`)}}
-	for name, e := range map[string]*Entry{"full": full, "empty": {}, "no facts": {ID: "x", Outcomes: []Outcome{{}}}} {
+	cases := map[string]*Entry{"full": full, "empty": {}, "no facts": {ID: "x", Outcomes: []Outcome{{}}}}
+	r := rand.New(rand.NewPCG(1, 2))
+	texts := []string{"", "a", "a <b> & \"c\"\\", "\x00\x1f\x7f\u2028", "broken \xff", "üñ"}
+	text := func() string { return texts[r.IntN(len(texts))] }
+	for i := range 200 {
+		e := &Entry{ID: fmt.Sprint(i), Received: time.Unix(r.Int64N(1<<33), r.Int64N(3)*1e8), Reply: mail.Reply{Code: r.IntN(600), Enhanced: [3]int{r.IntN(6), r.IntN(20), r.IntN(300)}, Text: text()},
+			Outcomes: []Outcome{{Recipient: mail.Address{Local: text(), Domain: "x"}, Score: []float64{0, -0.5, 1e21, 3, math.Copysign(0, -1)}[i%5]}}}
+		e.Envelope = mail.Envelope{ID: text(), Received: e.Received.UTC(), Sender: mail.Address{Local: text(), Domain: text()},
+			Client:  mail.Client{Addr: []netip.Addr{{}, netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("fe80::1%eth0"), netip.MustParseAddr("::ffff:192.0.2.1")}[i%4], Port: uint16(i % 3), Helo: text(), ESMTP: i%2 == 0, TLS: text(), Trusted: i%3 == 0},
+			Options: mail.Options{Size: int64(i % 2), Body: mail.BodyType(text()), UTF8: i%2 == 1, Ret: text(), EnvID: text()}}
+		for range i % 3 {
+			e.Envelope.Recipients = append(e.Envelope.Recipients, mail.RcptTo{Address: mail.Address{Local: text(), Domain: "y"}, Notify: text(), ORcpt: text()})
+		}
+		cases[fmt.Sprint("at random ", i)] = e
+	}
+	for name, e := range cases {
 		x := encoder{walks: newWalks()}
 		r := row{e: e}
 		if err := x.entry(&r); err != nil {
