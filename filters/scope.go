@@ -36,7 +36,7 @@ type Scope struct {
 }
 
 // usualRuns is how many filters most scopes have.
-const usualRuns = 8
+const usualRuns = 4
 
 // NewScope returns an empty scope below parent (nil for a connection's).
 func NewScope(parent *Scope) *Scope { return &Scope{parent: parent} }

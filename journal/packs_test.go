@@ -111,9 +111,8 @@ func TestD18_PacksArePruned(t *testing.T) {
 	if err := s.Flush(t.Context()); err != nil || packs() != 11 {
 		t.Fatal(packs(), err)
 	}
-	for i, now := 0, start.Add(s.o.Retention-time.Hour); i < n+3; i++ {
-		now = now.Add(time.Hour)
-		if _, err := s.Prune(t.Context(), now); err != nil {
+	for i := 0; i < n+10; i += 5 {
+		if _, err := s.Prune(t.Context(), start.Add(s.o.Retention+time.Duration(i)*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		gone := min(i, n)
