@@ -37,7 +37,7 @@ func TestAskAndApprove(t *testing.T) {
 		if len(page.Rows) != want || page.Total.N != want {
 			t.Errorf("%s: %+v", who.Login, page)
 		}
-		if p := list(t, b, who, review.Find{View: "asked"}); p.Total.N != want {
+		if p := list(t, b, who, review.Find{View: "asked"}); len(p.Rows) != want || !counts(p.Total, want) {
 			t.Errorf("%s: the view has %+v", who.Login, p.Total)
 		}
 	}
@@ -170,23 +170,23 @@ func TestMarks(t *testing.T) {
 	one, two := b.hold(t, "spam", "ann@example.org", "ben@example.org"), b.hold(t, "spam", "ann@example.org")
 	do(t, b, ann(), review.Act{Do: review.Seen, IDs: ids(one.ID)})
 	for who, want := range map[*people.Actor]int{ann(): 1, ben(): 1, operator(): 2} {
-		if p := list(t, b, who, review.Find{View: "unseen"}); p.Total.N != want {
+		if p := list(t, b, who, review.Find{View: "unseen"}); len(p.Rows) != want {
 			t.Errorf("%s has %d unseen", who.Login, p.Total.N)
 		}
 	}
 	do(t, b, operator(), review.Act{Do: review.Seen, IDs: ids(one.ID, two.ID)})
-	if p := list(t, b, admin(), review.Find{Query: "seen"}); p.Total.N != 2 || p.Rows[0].Seen == nil || p.Rows[0].Seen.By != "olga" {
+	if p := list(t, b, admin(), review.Find{Query: "seen"}); len(p.Rows) != 2 || p.Rows[0].Seen == nil || p.Rows[0].Seen.By != "olga" {
 		t.Errorf("%+v", p)
 	}
 	do(t, b, operator(), review.Act{Do: review.Unseen, IDs: ids(one.ID)})
 	do(t, b, operator(), review.Act{Do: review.Take, IDs: ids(two.ID)})
-	if p := list(t, b, admin(), review.Find{Query: `assigned == "olga" and seen`}); p.Total.N != 1 || p.Rows[0].Assigned != "olga" {
+	if p := list(t, b, admin(), review.Find{Query: `assigned == "olga" and seen`}); len(p.Rows) != 1 || p.Rows[0].Assigned != "olga" {
 		t.Errorf("%+v", p)
 	}
-	if p := list(t, b, operator(), review.Find{View: "mine"}); p.Total.N != 1 || p.Rows[0].ID != two.ID {
+	if p := list(t, b, operator(), review.Find{View: "mine"}); len(p.Rows) != 1 || p.Rows[0].ID != two.ID {
 		t.Errorf("%+v", p)
 	}
-	if p := list(t, b, ann(), review.Find{Query: `assigned == "olga"`}); p.Total.N != 0 {
+	if p := list(t, b, ann(), review.Find{Query: `assigned == "olga"`}); len(p.Rows) != 0 {
 		t.Errorf("a user learns who has it: %+v", p)
 	}
 	if done := do(t, b, admin(), review.Act{Do: review.Take, IDs: ids(two.ID)}); done.Items[0].Result != "done" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"postern/people"
 	"postern/review"
 )
 
@@ -31,4 +32,20 @@ func BenchmarkList(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkBulk deletes everything that matches; an operation is one message of two thousand.
+func BenchmarkBulk(b *testing.B) {
+	bed := newBed(b)
+	who := operator()
+	who.By = people.ByCommand // carried out before Do returns
+	for n := 0; n < b.N; n += 2000 {
+		b.StopTimer()
+		bed.holdMany(b, min(2000, b.N-n), "ann@example.org")
+		b.StartTimer()
+		done, err := bed.Do(b.Context(), who, review.Act{Do: review.Delete, Find: &review.Find{}})
+		if err != nil || done.Tally.Done != min(2000, b.N-n) {
+			b.Fatal(done, err)
+		}
+	}
 }
