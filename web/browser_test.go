@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"os"
 	"testing"
 	"time"
 
@@ -12,25 +11,8 @@ import (
 	"postern/testkit"
 )
 
-// chromium starts a real Chromium without a window, or skips the test. It ends with the test.
-func chromium(t *testing.T) context.Context {
-	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(testkit.Program(t, "chromium", "chromium")), chromedp.Flag("disable-gpu", true),
-		chromedp.Flag("force-color-profile", "srgb"), chromedp.Flag("lang", "en-GB"))
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("chromium: %v", err)
-	}
-	return ctx
-}
+// chromium starts a real browser for a test, or skips it.
+func chromium(t *testing.T) context.Context { return testkit.Chromium(t, 3*time.Minute) }
 
 // wear makes the page light or dark, and the window of a size.
 func wear(t *testing.T, ctx context.Context, scheme string, width, height int64) {

@@ -122,6 +122,11 @@ func TestJourneyKeyboard(t *testing.T) {
 	v.keys("u")
 	v.until("u takes the many back", `document.querySelector("h1").innerText === "Undone"`)
 	v.open("/")
+	if err := chromedp.Do(v.ctx, chromedp.Click(chromedp.CSS("#pick-page"))); err != nil {
+		t.Fatal(err)
+	}
+	v.until("the box at the top chooses all of the page", `document.querySelectorAll(".row.picked").length === 12 && document.querySelector("#pick-page").checked`)
+	v.open("/")
 	v.keys("j")
 	if err := chromedp.Do(v.ctx, chromedp.KeyEvent(kb.Enter)); err != nil {
 		t.Fatal(err)

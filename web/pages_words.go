@@ -32,6 +32,7 @@ func (s *Server) words() template.FuncMap {
 		"safe":    preview.VisibleName,
 		"cut":     func(n int, text string) string { return cut(preview.VisibleName(text), n) },
 		"asset":   s.asset,
+		"noun":    noun,
 		"many":    many,
 		"count":   countWords,
 		"total":   thousands,
@@ -126,11 +127,13 @@ func sizeWords(n int64) string {
 	return fmt.Sprintf("%.1f MB", float64(n)/1_000_000)
 }
 
-func many(n int, what string) string {
+func many(n int, what string) string { return thousands(n) + " " + noun(n, what) }
+
+func noun(n int, what string) string {
 	if n == 1 {
-		return "1 " + what
+		return what
 	}
-	return thousands(n) + " " + what + "s"
+	return what + "s"
 }
 
 func countWords(c review.Count) string {

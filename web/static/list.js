@@ -47,7 +47,7 @@
     tally();
   }
   document.addEventListener("change", (e) => {
-    if (e.target.id === "pick-page") for (const r of rows()) choose(r, e.target.checked);
+    if (e.target.id === "pick-page") { const on = e.target.checked; for (const r of rows()) { if (box(r)) box(r).checked = on; } tally(); }
     if (e.target.name === "id") { last = e.target.closest(".row"); tally(); }
   });
 
