@@ -68,6 +68,7 @@ func (j *journeyer) says(what string) {
 func (j *journeyer) fill(pairs ...string) {
 	j.t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
+		j.eval(fmt.Sprintf(`document.getElementById(%q).value = ""`, pairs[i]))
 		if err := chromedp.Do(j.ctx, chromedp.SendKeys(chromedp.ID(pairs[i]), pairs[i+1])); err != nil {
 			j.t.Fatalf("%s: %v\n%s", pairs[i], err, j.text())
 		}
@@ -251,6 +252,7 @@ func (j *journeyer) asksAndApproves(s *site, inside *testkit.Postfix, send func(
 
 	j.signOut()
 	j.fill("login", "root", "password", "a long password here")
+	j.until("the form is filled in", `document.querySelector("#login").value === "root" && document.querySelector("#password").value === "a long password here"`)
 	j.click("main button.main")
 	j.until("the code is asked for", `document.querySelector("#code")`)
 	j.fill("code", j.spare)
@@ -265,7 +267,7 @@ func (j *journeyer) asksAndApproves(s *site, inside *testkit.Postfix, send func(
 
 func (j *journeyer) signOut() {
 	j.click(`form[action="/sign-out"] button`)
-	j.until("signed out", `document.querySelector("#login")`)
+	j.until("signed out", `document.querySelector("#login") && document.readyState === "complete"`)
 }
 
 // makesRule drafts a rule from a message, and puts it in force.
