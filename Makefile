@@ -36,11 +36,15 @@ bench: ## benchmarks of the parts, then the whole gateway beside a bare pass-thr
 	$(GO) test -run '^$$' -bench . -benchtime 100ms -benchmem -timeout 15m ./...
 	$(GO) run ./bench
 
+screenshots: ## make the pictures in docs/images, with the installed Chromium
+	@mkdir -p docs/images
+	$(GO) test ./web -run TestScreenshots -count=1 -shots $(CURDIR)/docs/images
+
 rules: ## write docs/rules.md from the vocabulary
 	$(GO) test ./cmd/postern -run TestRulesPage -update
 
 api: ## write docs/openapi.json and the calls in docs/api.md from the code
 	$(GO) test ./web -run TestAPIDescription -update
 
-.PHONY: help demo test lint fuzz crash bench rules api
+.PHONY: help demo test lint fuzz crash bench screenshots rules api
 .DEFAULT_GOAL := help

@@ -139,7 +139,8 @@ func (s *Server) summaryPage(w http.ResponseWriter, r *http.Request) {
 	}
 	q := question{Summary: sum, Do: a.Do, At: back(r), IDs: a.IDs, All: a.Find != nil, Expect: max(a.Expect, sum.Items.N), Risky: s.rowViews(sum.Dangerous, false)}
 	q.Many = many(sum.Items.N, "message")
-	if sum.Items.More {
+	if sum.Items.More { // nobody saw how many: nothing can be expected
+		q.Expect = 0
 		q.Many = "more than " + q.Many
 	}
 	s.show(w, r, http.StatusOK, "summary", screen{Title: verbName(a.Do) + ": " + q.Many, Area: "held", Data: q})

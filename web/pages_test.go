@@ -19,10 +19,10 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 func TestLayoutShowsWhatTheRoleMay(t *testing.T) {
 	s := New(Config{Log: quiet()})
 	for role, wants := range map[people.Role]string{
-		people.Admin:    "/ /log /requests /overview /rules /audit /people",
-		people.Operator: "/ /log /requests /overview /rules",
+		people.Admin:    "/ /log /requests /lists /overview /rules /audit /people",
+		people.Operator: "/ /log /requests /lists /overview /rules",
 		people.Auditor:  "/ /log /overview /rules /audit",
-		people.User:     "/ /requests",
+		people.User:     "/ /requests /lists",
 	} {
 		who := &people.Actor{Person: people.Person{Login: "x", Name: "<b>X</b>", Role: role}}
 		w := httptest.NewRecorder()
