@@ -65,9 +65,9 @@ func newBed(t testing.TB, change ...func(*Options)) *bed {
 	return b
 }
 
-func (b *bed) Note(_ context.Context, l audit.Line) error {
+func (b *bed) NoteWith(ctx context.Context, l audit.Line, do func(*store.Tx) error) error {
 	b.lines = append(b.lines, l)
-	return nil
+	return b.o.DB.Write(ctx, do)
 }
 
 // hold holds a message of a class for some recipients, received now.

@@ -51,7 +51,7 @@ var ErrRefused = errors.New("the internal server refused it")
 
 // Audit is the log of acts; *audit.Log is it.
 type Audit interface {
-	Note(ctx context.Context, l audit.Line) error
+	NoteWith(ctx context.Context, l audit.Line, do func(*store.Tx) error) error
 }
 
 // Options of Open. What may be nil or empty says so.

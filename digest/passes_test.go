@@ -274,7 +274,7 @@ func TestWishes(t *testing.T) {
 	for _, l := range b.lines {
 		got = append(got, l.Who+" "+l.Result+" "+string(l.Before)+" "+string(l.After))
 	}
-	if want := `b@example.org refused "" ,root done "" "weekly",a@example.org done "weekly" ""`; strings.Join(got, ",") != want {
+	if want := `b@example.org refused  ,root done "" "weekly",a@example.org done "weekly" ""`; strings.Join(got, ",") != want {
 		t.Errorf("%s", strings.Join(got, ","))
 	}
 }

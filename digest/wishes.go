@@ -117,51 +117,50 @@ func (d *Digests) Wish(ctx context.Context, whose *people.Actor) (chosen, holds 
 }
 
 // SetWish notes how often a person wants a digest; As is as the site has it. who is the person, or
-// somebody who manages people.
+// somebody who manages people. The wish and its line in the log of acts are written in one step.
 func (d *Digests) SetWish(ctx context.Context, who, whose *people.Actor, e Every) error {
 	address := d.address(whose)
+	switch {
+	case e != As && !slices.Contains(Intervals(), e):
+		return ErrInterval
+	case address == "":
+		return ErrNoAddress
+	}
 	line := audit.Line{At: d.now(), Who: who.Login, By: who.By, Act: "digest", Object: address, Result: "done"}
 	if who.From.IsValid() {
 		line.From = who.From.String()
 	}
-	before, err := d.setWish(ctx, who, whose, address, e)
-	line.Before, _ = json.Marshal(before) // strings do
-	line.After, _ = json.Marshal(e)
-	switch {
-	case errors.Is(err, review.ErrForbidden):
-		line.Result, line.After = "refused", nil
-	case err != nil:
-		return err
-	}
-	if d.o.Audit == nil {
-		return err
-	}
-	return errors.Join(err, d.o.Audit.Note(ctx, line))
-}
-
-func (d *Digests) setWish(ctx context.Context, who, whose *people.Actor, address string, e Every) (before Every, err error) {
-	if e != As && !slices.Contains(Intervals(), e) {
-		return As, ErrInterval
-	}
-	if address == "" {
-		return As, ErrNoAddress
-	}
 	mine := slices.ContainsFunc(who.Addresses, func(a mail.Address) bool { return strings.EqualFold(a.String(), address) })
 	if !mine && !who.May(people.ManagePeople) {
-		return As, review.ErrForbidden
+		line.Result = "refused"
+		return errors.Join(review.ErrForbidden, d.note(ctx, line, nil))
 	}
-	err = d.o.DB.Write(ctx, func(tx *store.Tx) error {
-		err := tx.Get("SELECT every FROM digest_readers WHERE address = ?", []any{address}, &before)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		_, err = tx.Exec(`INSERT INTO digest_readers VALUES (?, ?, ?, ?, 0)
+	before, err := d.reader(ctx, address)
+	if err != nil {
+		return err
+	}
+	line.Before, _ = json.Marshal(before.every) // strings do
+	line.After, _ = json.Marshal(e)
+	return d.note(ctx, line, func(tx *store.Tx) error {
+		_, err := tx.Exec(`INSERT INTO digest_readers VALUES (?, ?, ?, ?, 0)
 			ON CONFLICT (address) DO UPDATE SET every = excluded.every, by_whom = excluded.by_whom, changed = excluded.changed`,
 			address, string(e), who.Login, d.now().UnixMicro())
 		return err
 	})
-	if err != nil {
-		return As, fmt.Errorf("digests: %w", err)
+}
+
+// note writes a line into the log of acts, with what is done; nil: nothing.
+func (d *Digests) note(ctx context.Context, line audit.Line, do func(*store.Tx) error) (err error) {
+	if do == nil {
+		do = func(*store.Tx) error { return nil }
 	}
-	return before, nil
+	if d.o.Audit == nil {
+		err = d.o.DB.Write(ctx, do)
+	} else {
+		err = d.o.Audit.NoteWith(ctx, line, do)
+	}
+	if err != nil {
+		return fmt.Errorf("digests: %w", err)
+	}
+	return nil
 }

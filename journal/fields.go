@@ -49,7 +49,7 @@ func Fields() map[string]search.Field {
 }
 
 func results() []string {
-	return []string{"delivered", "held", "mixed", "refused", "deferred", "discarded", "abandoned"}
+	return []string{"delivered", "held", "mixed", "refused", "deferred", "discarded", "command", "abandoned"}
 }
 
 // For leaves in e only what became of the copies for some addresses and @domains (in lower case),
@@ -77,7 +77,7 @@ func sees(only []string, a mail.Address) bool {
 
 // resultOf is the result of a message that had these copies alone.
 func resultOf(outcomes []Outcome) string {
-	words := map[string]string{"deliver": "delivered", "quarantine": "held", "reject": "refused", "defer": "deferred", "discard": "discarded", "": "abandoned"}
+	words := map[string]string{"deliver": "delivered", "quarantine": "held", "reject": "refused", "defer": "deferred", "discard": "discarded", "command": "command", "": "abandoned"}
 	result := ""
 	for i := range outcomes {
 		w := words[outcomes[i].Do]

@@ -22,7 +22,7 @@ type Query struct {
 	Sender    string // an address, @domain, or a part of an address; <> is the null sender
 	Recipient string // the same
 	Subject   string // a part of it
-	Result    string // delivered held mixed refused deferred discarded abandoned
+	Result    string // delivered held mixed refused deferred discarded command abandoned
 	Rule      string
 	Class     string
 	Client    string // an IP address

@@ -29,7 +29,7 @@ type Find struct {
 	Rule      string    `json:"rule,omitempty"`
 	Recipient string    `json:"recipient,omitempty"`
 	Sender    string    `json:"sender,omitempty"`
-	Result    string    `json:"result,omitempty"` // of the journal: delivered held mixed refused deferred discarded abandoned
+	Result    string    `json:"result,omitempty"` // of the journal: delivered held mixed refused deferred discarded command abandoned
 	Since     time.Time `json:"since,omitzero"`
 	Until     time.Time `json:"until,omitzero"`
 	Limit     int       `json:"limit,omitempty"` // 0: 50; at most 500

@@ -120,7 +120,7 @@ func ownEntry(who *people.Actor, e *journal.Entry) bool {
 
 // resultOf is that of an entry with these outcomes alone.
 func resultOf(outcomes []journal.Outcome) string {
-	words := map[string]string{"deliver": "delivered", "quarantine": "held", "reject": "refused", "defer": "deferred", "discard": "discarded"}
+	words := map[string]string{"deliver": "delivered", "quarantine": "held", "reject": "refused", "defer": "deferred", "discard": "discarded", "command": "command"}
 	result := ""
 	for i := range outcomes {
 		one := cmp.Or(words[outcomes[i].Do], "abandoned")

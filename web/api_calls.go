@@ -100,7 +100,7 @@ func heldCalls() []endpoint {
 		call: func(c *call) (any, error) { return c.desk.DraftRule(c.ctx, c.who, c.r.PathValue("id")) },
 	}, {
 		method: "GET", path: "/log", name: "searchLog", does: "What became of every message, newest first.", needs: people.ReadJournal, answer: typeOf[review.Page](),
-		params: findParams(param{"result", "string", "delivered, held, mixed, refused, deferred, discarded or abandoned."}),
+		params: findParams(param{"result", "string", "delivered, held, mixed, refused, deferred, discarded, command or abandoned."}),
 		call: func(c *call) (any, error) {
 			f, err := c.find()
 			if err != nil {

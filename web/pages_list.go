@@ -133,7 +133,7 @@ func views(who *people.Actor, log bool) [][2]string {
 
 // results are the ends a message can come to, for the rail of the journal.
 func results() []string {
-	return []string{"", "delivered", "held", "mixed", "refused", "deferred", "discarded", "abandoned"}
+	return []string{"", "delivered", "held", "mixed", "refused", "deferred", "discarded", "command", "abandoned"}
 }
 
 func (s *Server) rail(r *http.Request, at spot, counts []review.Chip) (ready, saved []viewLink, err error) {

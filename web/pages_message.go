@@ -241,6 +241,8 @@ func doneName(do string) string {
 		return "deferred"
 	case "discard":
 		return "discarded"
+	case "command":
+		return "for Postern itself"
 	}
 	return do
 }

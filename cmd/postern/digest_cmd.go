@@ -51,8 +51,8 @@ func (d *digestDesk) close() {
 }
 
 // openFor opens the data folder and the digests in it.
-func (f *digestFlags) openFor(ctx context.Context, sends bool) (d *digestDesk, err error) {
-	d = &digestDesk{}
+func (f *digestFlags) openFor(ctx context.Context, sends bool) (_ *digestDesk, err error) {
+	d := &digestDesk{}
 	if d.to, err = mail.ParseAddress(f.To, true); err != nil {
 		return nil, &usageError{fmt.Sprintf("--to %q: %v", f.To, err)}
 	}
@@ -79,6 +79,9 @@ func (f *digestFlags) openFor(ctx context.Context, sends bool) (d *digestDesk, e
 		}
 		d.upstream.Probe(ctx) // what it offers decides how mail is sent
 		o.Mailer = newMailer(d.a.cfg, g, d.upstream, quiet)
+	}
+	if o.Key, err = digestKey(d.a.cfg); err != nil {
+		return nil, err
 	}
 	d.Digests, err = openDigests(ctx, d.a.cfg, d.a.stores, o, quiet)
 	return d, err

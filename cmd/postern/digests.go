@@ -27,12 +27,15 @@ func openDigests(ctx context.Context, cfg *Config, s *stores, o digest.Options, 
 	if cfg.Web.Listen != "" {
 		o.Origin = cfg.Web.Origin
 	}
-	if d.ReplyDomain != "" {
-		if o.Key, err = digest.OpenKey(cfg.Data); err != nil {
-			return nil, err
-		}
-	}
 	return digest.Open(ctx, o)
+}
+
+// digestKey is the key that signs addresses in reply_domain; nil when there is no such domain.
+func digestKey(cfg *Config) (*digest.Key, error) {
+	if cfg.Digest.ReplyDomain == "" {
+		return nil, nil
+	}
+	return digest.OpenKey(cfg.Data)
 }
 
 // knownSender tells whether a held message is proven to be from its envelope sender, who had mail
@@ -65,7 +68,11 @@ func proven(facts journal.Raw) bool {
 
 // startDigests makes the digests of a gateway, and gives it the inbox for their answers.
 func (p *program) startDigests(ctx context.Context, g gateway.Config, d *gateway.Deps) (err error) {
-	p.digests, err = openDigests(ctx, p.cfg, p.stores, digest.Options{Desk: p.desk,
+	key, err := digestKey(p.cfg)
+	if err != nil { // mail does not wait for it
+		p.log.Error("nobody can release by mail", "error", err)
+	}
+	p.digests, err = openDigests(ctx, p.cfg, p.stores, digest.Options{Desk: p.desk, Key: key,
 		Mailer: newMailer(p.cfg, g, p.upstream, p.log), Counted: p.metrics.digest}, p.log)
 	if err != nil {
 		return err

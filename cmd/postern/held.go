@@ -35,7 +35,7 @@ func (heldCmd) Help() string {
 const (
 	heldStates  = "kept, spam, releasing, released, deleted or any"
 	heldClasses = "virus, spoof, malformed, attachment, spam, policy or undelivered"
-	logResults  = "delivered, held, mixed, refused, deferred, discarded or abandoned"
+	logResults  = "delivered, held, mixed, refused, deferred, discarded, command or abandoned"
 )
 
 // oneOf checks a flag that has one of the words of a list, or none.

@@ -73,6 +73,8 @@ func bodyOf(name, id string) string {
 		return `{"n":1}`
 	case "setPassword":
 		return `{"old":"x","new":"a long password"}`
+	case "setDigest":
+		return `{"interval":"weekly"}`
 	case "addToken":
 		return `{"name":"t","days":1}`
 	case "addPerson", "changePerson":
