@@ -283,6 +283,8 @@ func (c *crash) run(times int, end func(n int, g *running)) crashSum {
 	t := c.t
 	inside, err := startSample("", func(step, sender string) string {
 		switch {
+		case step == "EHLO" && rand.IntN(2) == 0: // it goes by BDAT then
+			return strings.Replace(sampleOffers, "250 ", "250-CHUNKING\n250 ", 1)
 		case step == "DOT" && strings.HasPrefix(sender, "no4"):
 			return "451 4.2.2 Mailbox full"
 		case step == "DOT" && strings.HasPrefix(sender, "no5"):

@@ -25,6 +25,9 @@ type sampleServer struct {
 	done  chan struct{}
 }
 
+// sampleOffers is the usual answer to EHLO.
+const sampleOffers = "250-mail.internal.example\n250-PIPELINING\n250-SIZE 104857600\n250-8BITMIME\n250-ENHANCEDSTATUSCODES\n250-DSN\n250 SMTPUTF8"
+
 // A sampleMail is one message as the internal server got it.
 type sampleMail struct {
 	Sender     string
@@ -123,7 +126,7 @@ func (s *sampleServer) serve(c net.Conn) {
 		code, ok := "", true
 		switch verb {
 		case "EHLO":
-			_, ok = s.say(w, verb, arg, "250-mail.internal.example\n250-PIPELINING\n250-SIZE 104857600\n250-8BITMIME\n250-ENHANCEDSTATUSCODES\n250-DSN\n250 SMTPUTF8")
+			_, ok = s.say(w, verb, arg, sampleOffers)
 		case "MAIL":
 			m = sampleMail{}
 			m.Sender, m.Params = path(arg)
@@ -147,6 +150,14 @@ func (s *sampleServer) serve(c net.Conn) {
 					s.got(m)
 				}
 			}
+		case "BDAT": // taken always, offered when answer does
+			if m.Data, err = readChunk(r, arg); err != nil {
+				return
+			}
+			code, ok = s.say(w, "DOT", m.Sender, "250 2.0.0 Taken")
+			if ok && code == "250" && s.got != nil {
+				s.got(m)
+			}
 		case "QUIT":
 			_, _ = s.say(w, verb, arg, "221 2.0.0 Bye")
 			w.Flush()
@@ -168,6 +179,17 @@ func path(arg string) (addr, params string) {
 		return rest[:i], strings.TrimSpace(rest[i+1:])
 	}
 	return rest, ""
+}
+
+// readChunk reads a message that comes as one chunk (RFC 3030): arg is "1234 LAST".
+func readChunk(r io.Reader, arg string) ([]byte, error) {
+	size := 0
+	if _, err := fmt.Sscanf(arg, "%d LAST", &size); err != nil || size < 0 || size > 1<<20 {
+		return nil, fmt.Errorf("BDAT %s", arg)
+	}
+	b := make([]byte, size)
+	_, err := io.ReadFull(r, b)
+	return b, err
 }
 
 // readDot reads to CRLF.CRLF and unstuffs; every byte else is kept as it came.
