@@ -89,6 +89,10 @@ type Desk struct {
 	locks locks
 	wake  chan struct{} // an act waits
 	news  arrivals
+
+	under sync.RWMutex // held for reading while a message is acted on
+	life  context.Context
+	end   context.CancelFunc // of life: some time after Run was told to end
 }
 
 //go:embed schema
@@ -110,7 +114,9 @@ func New(ctx context.Context, o Options) (*Desk, error) {
 	if err := o.DB.Migrate(ctx, "review", steps); err != nil {
 		return nil, fmt.Errorf("desk: %w", err)
 	}
-	return &Desk{o: o, locks: locks{busy: map[string]*lock{}}, wake: make(chan struct{}, 1)}, nil
+	d := &Desk{o: o, locks: locks{busy: map[string]*lock{}}, wake: make(chan struct{}, 1)}
+	d.life, d.end = context.WithCancel(context.WithoutCancel(ctx))
+	return d, nil
 }
 
 func (d *Desk) now() time.Time { return d.o.Clock().UTC().Truncate(time.Microsecond) }

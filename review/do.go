@@ -142,6 +142,9 @@ const carryFor = 15 * time.Minute
 func (d *Desk) carry(ctx context.Context, who *people.Actor, a *Act, id string) (c carried) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), carryFor)
 	defer cancel()
+	defer context.AfterFunc(d.life, cancel)()
+	d.under.RLock()
+	defer d.under.RUnlock()
 	c.ID = id
 	unlock := d.locks.lock(ctx, id)
 	if unlock == nil {

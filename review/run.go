@@ -20,6 +20,7 @@ func (d *Desk) Run(ctx context.Context) {
 	if err := d.resume(ctx); err != nil && ctx.Err() == nil {
 		d.o.Log.Error("acts of people that were broken off", "error", err)
 	}
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(endFor, d.end) })()
 	var wg sync.WaitGroup
 	few, many := make(chan struct{}, 1), make(chan struct{}, 1)
 	wg.Go(func() { d.work(ctx, 0, few) })
@@ -40,7 +41,12 @@ func (d *Desk) Run(ctx context.Context) {
 		}
 	})
 	wg.Wait()
+	d.under.Lock() // what is under way, for whomever, may end
+	defer d.under.Unlock()
 }
+
+// endFor is how long messages that are being acted on at a stop may take to end.
+const endFor = 50 * time.Second
 
 // lookEvery is how often acts are looked for that another process wrote.
 const lookEvery = 5 * time.Second
@@ -152,7 +158,7 @@ func (d *Desk) doAll(ctx context.Context, who *people.Actor, a Act) (*Done, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := d.carryAll(ctx, j); err != nil {
+	if err := d.carryAll(context.WithoutCancel(ctx), j); err != nil { // what has begun is ended, whoever hangs up
 		return nil, err
 	}
 	done, err := d.Acted(ctx, who, j.id)
@@ -179,9 +185,6 @@ func (d *Desk) carryAll(ctx context.Context, j *job) error {
 		}
 	}
 	for more := true; more; {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		f := *j.act.Find
 		f.Cursor, f.Limit = j.cursor, batch
 		items, next, err := d.pick(ctx, j.who, f)
@@ -191,7 +194,10 @@ func (d *Desk) carryAll(ctx context.Context, j *job) error {
 		if err := d.carryBatch(ctx, j, items, next); err != nil {
 			return err
 		}
-		j.cursor, more = next, next != ""
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // the next start goes on
+		}
+		more = next != ""
 	}
 	line := d.line(j.who, string(j.act.Do), j.id, j.tally.line())
 	line.Reason, line.Note = j.act.Reason, j.tally.words(j.act.Do)
@@ -214,32 +220,52 @@ func (d *Desk) carryBatch(ctx context.Context, j *job, items []*quarantine.Item,
 	}
 	all := make([]carried, len(items))
 	d.parallel(len(items), func(i int) {
-		if j.act.Do.undoable() && perilous(items[i]) && !also[items[i].ID] {
-			all[i].ID, all[i].Result, all[i].Words = items[i].ID, ResultLeft, "dangerous, and left out"
-			return
+		all[i].ID = items[i].ID
+		switch to := copies[items[i].ID]; {
+		case ctx.Err() != nil: // a stop: the others are left for the next start
+		case j.act.Do.undoable() && perilous(items[i]) && !also[items[i].ID]:
+			all[i].Result, all[i].Words = ResultLeft, "dangerous, and left out"
+		case len(to) == 0:
+			all[i].Result, all[i].Words = ResultAlready, "it does not match any more"
+		default:
+			one := j.act
+			one.To = to
+			all[i] = d.carry(ctx, j.who, &one, items[i].ID)
 		}
-		one := j.act
-		if one.To = copies[items[i].ID]; len(one.To) == 0 {
-			all[i].ID, all[i].Result, all[i].Words = items[i].ID, ResultAlready, "it does not match any more"
-			return
-		}
-		all[i] = d.carry(ctx, j.who, &one, items[i].ID)
 	})
-	for i := range all {
-		j.tally.add(all[i].Result)
+	if ctx.Err() != nil {
+		next = j.cursor
 	}
-	return d.o.DB.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+	return d.noteBatch(ctx, j, all, next)
+}
+
+// noteBatch notes what became of some messages, and from where to go on. Each counts once, also
+// when a crash had it looked at twice.
+func (d *Desk) noteBatch(ctx context.Context, j *job, all []carried, next string) error {
+	tally := j.tally
+	err := d.o.DB.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+		tally = j.tally
 		now := d.now()
 		for i := range all {
-			_, err := tx.Exec("INSERT INTO review_act_items VALUES (?, ?, ?, ?, ?) ON CONFLICT (item, act) DO NOTHING",
+			if all[i].Result == "" {
+				continue
+			}
+			n, err := tx.Exec("INSERT INTO review_act_items VALUES (?, ?, ?, ?, ?) ON CONFLICT (item, act) DO NOTHING",
 				all[i].ID, j.id, all[i].Result, store.Clean(all[i].Words, mostReason), now.UnixMicro())
 			if err != nil {
 				return err
 			}
+			if n == 1 {
+				tally.add(all[i].Result)
+			}
 		}
-		_, err := tx.Exec("UPDATE review_acts SET cursor = ?, done = ?, lease = ? WHERE id = ?", next, string(jsonOf(j.tally)), now.Add(leaseFor).UnixMicro(), j.id)
+		_, err := tx.Exec("UPDATE review_acts SET cursor = ?, done = ?, lease = ? WHERE id = ?", next, string(jsonOf(tally)), now.Add(leaseFor).UnixMicro(), j.id)
 		return err
 	})
+	if err == nil {
+		j.tally, j.cursor = tally, next
+	}
+	return err
 }
 
 // perilous reports whether a copy that waits is of a dangerous class.
