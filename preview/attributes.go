@@ -100,7 +100,7 @@ func (w *rewriter) attributes(t *html.Token, name, style string) (string, bool) 
 			w.used += before - left
 		}
 	}
-	if s := cleanStyle(style); s != "" {
+	if s := cleanStyle(style + ";" + contrast(t, cleanStyle(style))); s != "" {
 		write("style", s)
 	}
 	if name == "img" && !seen["src"] {

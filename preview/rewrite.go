@@ -10,7 +10,7 @@ import (
 // Limits of rewriting.
 const (
 	maxOpen   = 100     // elements within one another
-	maxOutput = 4 << 20 // bytes, besides pictures
+	maxOutput = 2 << 20 // bytes, besides pictures
 )
 
 // A rewriter writes HTML anew, tag by tag, from nothing but its lists. It builds no tree: the

@@ -72,6 +72,8 @@ func TestSanitiseKeepsWhatIsHarmless(t *testing.T) {
 		`<a href="javascript:alert(1)">x`:   "<a>x</a>",
 		`<font color=RED>x</font>`:          `<span style="color:red">x</span>`,
 		`<div style="color: Red; background:url(x); position:fixed; COLOR:#fff">x`: `<div style="color:#fff">x</div>`,
+		`<td bgcolor=#000>x`: `<div style="color:#fff">x</div>`, `<div style="background:#FFE;color:blue">x`: `<div style="background-color:#ffe;color:blue">x</div>`,
+		`<p style="background:#123">x`:                        `<div style="margin:1em 0;background-color:#123;color:#fff">x</div>`,
 		`<img src=x alt="a <b>">`:                             "[a &lt;b&gt;]",
 		`<svg><a href=x>t</a><script>alert(1)</script></svg>`: "<a>t</a>",
 		"<plaintext>a<b>":                                     "<pre>a&lt;b&gt;</pre>",

@@ -2,7 +2,10 @@ package preview
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
+
+	"golang.org/x/net/html"
 )
 
 // maxStyle bounds one style attribute.
@@ -69,4 +72,33 @@ func cleanStyle(s string) string {
 		names[i] += ":" + values[i]
 	}
 	return strings.Join(names, ";")
+}
+
+// contrast gives text on a ground of its own a color that can be read, when it has none: what styles
+// of the whole message said about it is gone.
+func contrast(t *html.Token, style string) string {
+	ground := strings.ToLower(strings.TrimSpace(get(t, "bgcolor")))
+	for _, d := range strings.Split(style, ";") {
+		switch name, value, _ := strings.Cut(d, ":"); name {
+		case "color":
+			return ""
+		case "background-color":
+			ground = value
+		}
+	}
+	hex := strings.TrimPrefix(ground, "#")
+	if ground == "black" {
+		hex = "000"
+	}
+	if len(hex) == 3 {
+		hex = string([]byte{hex[0], hex[0], hex[1], hex[1], hex[2], hex[2]})
+	}
+	v, err := strconv.ParseUint(hex, 16, 32)
+	if err != nil || len(hex) != 6 {
+		return ""
+	}
+	if light := 299*(v>>16&0xff) + 587*(v>>8&0xff) + 114*(v&0xff); light < 110_000 {
+		return "color:#fff"
+	}
+	return "color:#222"
 }
