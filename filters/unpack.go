@@ -188,6 +188,9 @@ func (x *unpacking) file(f packedFile, listed int) error {
 	n := 0
 	if f.open != nil && !f.encrypted && f.size != 0 {
 		raw, err := f.open()
+		if c, ok := raw.(io.Closer); ok {
+			defer c.Close() // its buffers are used again
+		}
 		if err == nil {
 			r = x.u.limited(raw, f.packed)
 			n, err = io.ReadFull(r, head)
