@@ -113,3 +113,20 @@ func TestW09TokenInHeaderOnly(t *testing.T) {
 		t.Errorf("after its end: %d", code)
 	}
 }
+
+// A stream asks whether whoever began it may still be there.
+func TestW05StreamsEnd(t *testing.T) {
+	x := newSite(t, httpsOrigin, nil)
+	x.add("ann", people.Operator)
+	b := x.browser().signIn("ann")
+	var asked *http.Request
+	x.mux.HandleFunc("GET /stream", func(_ http.ResponseWriter, r *http.Request) { asked = r })
+	b.get("/stream")
+	if !x.still(asked) {
+		t.Fatal("whoever is signed in is not there")
+	}
+	b.post("/sign-out")
+	if x.still(asked) {
+		t.Error("a stream goes on after the sign-out")
+	}
+}
