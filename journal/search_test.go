@@ -12,6 +12,7 @@ import (
 	"postern/mail"
 	"postern/rules"
 	"postern/search"
+	"postern/store"
 )
 
 // Words that stand in random entries; some are parts of others, some would be something in SQL.
@@ -260,4 +261,25 @@ func TestW11_SearchIsNoSQL(t *testing.T) {
 	if list := ids(t, s, Query{}); len(list) != 1 {
 		t.Errorf("%d entries are left", len(list))
 	}
+}
+
+func BenchmarkSketch(b *testing.B) {
+	const n = 20 * sketchEntries
+	s := open(b, b.TempDir(), Options{Linger: time.Hour})
+	for i := range n {
+		record(b, s, sample(start.Add(time.Duration(i)*time.Millisecond), "a@example.org"))
+	}
+	if err := s.Flush(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	for range b.N {
+		s.drawn.Store(0)
+		if err := s.o.DB.Write(b.Context(), func(tx *store.Tx) error { _, err := tx.Exec("DELETE FROM sketches"); return err }); err != nil {
+			b.Fatal(err)
+		}
+		if drawn, err := s.Sketch(b.Context(), start.Add(time.Hour)); err != nil || drawn != n {
+			b.Fatal(drawn, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/entry")
 }

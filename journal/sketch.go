@@ -24,6 +24,7 @@ const (
 	sketchBytes   = 16_000 // of bits: with its row in two pages; a fifth of the bits is set
 	sketchBits    = sketchBytes * 8
 	sketchRuns    = 64 // drawn by one call
+	sketchCommit  = 8  // of these by one commit
 	gram          = 4
 
 	// SketchAfter is how old entries are before they are drawn: those that come late are there.
@@ -52,20 +53,33 @@ func (s *Store) Sketch(ctx context.Context, now time.Time) (n int, err error) {
 			return 0, fmt.Errorf("sketch journal: %w", err)
 		}
 	}
-	for range sketchRuns {
-		run, err := s.nextRun(ctx, now.Add(-SketchAfter).UnixMicro())
-		if err == nil && run != nil {
-			err = s.keepRun(ctx, run)
+	before := now.Add(-SketchAfter).UnixMicro()
+	for range sketchRuns / sketchCommit {
+		runs, err := s.nextRuns(ctx, before)
+		kept := 0
+		if err == nil && len(runs) > 0 {
+			kept, err = s.keepRuns(ctx, runs)
 		}
 		if err != nil {
 			return n, fmt.Errorf("sketch journal: %w", err)
 		}
-		if run == nil {
+		if n += kept * sketchEntries; kept < sketchCommit {
 			break
 		}
-		n += run.entries
 	}
 	return n, nil
+}
+
+// nextRuns draws what one commit has.
+func (s *Store) nextRuns(ctx context.Context, before int64) (runs []*sketch, err error) {
+	for after := s.drawn.Load(); len(runs) < sketchCommit; {
+		run, err := s.nextRun(ctx, after, before)
+		if err != nil || run == nil {
+			return runs, err
+		}
+		runs, after = append(runs, run), run.last
+	}
+	return runs, nil
 }
 
 // A sketch is what a run of entries may contain.
@@ -75,15 +89,15 @@ type sketch struct {
 	bits        []byte // nil: anything
 }
 
-// nextRun draws the next entries behind those that are drawn; nil when there are not enough.
-func (s *Store) nextRun(ctx context.Context, before int64) (*sketch, error) {
+// nextRun draws the next entries behind one; nil when there are not enough.
+func (s *Store) nextRun(ctx context.Context, after, before int64) (*sketch, error) {
 	rows, err := s.o.DB.Reader().QueryContext(ctx, `SELECT seq, words, replies, client, lower(message_id), result, lower(classes), lower(rules) FROM entries
-		WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?`, s.drawn.Load(), before, sketchEntries)
+		WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?`, after, before, sketchEntries)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	run := &sketch{first: s.drawn.Load() + 1, bits: make([]byte, sketchBytes)}
+	run := &sketch{first: after + 1, bits: make([]byte, sketchBytes)}
 	anything := false
 	for rows.Next() {
 		var words, replies, client, id, result, classes, rules sql.RawBytes
@@ -141,25 +155,32 @@ func (k *sketch) may(text string) bool {
 	return true
 }
 
-// keepRun keeps a sketch, unless entries came into its run meanwhile.
-func (s *Store) keepRun(ctx context.Context, run *sketch) error {
-	return s.o.DB.Write(ctx, func(tx *store.Tx) error {
-		var n int
-		if err := tx.Get("SELECT count(*) FROM entries WHERE seq BETWEEN ? AND ?", []any{run.first, run.last}, &n); err != nil {
-			return err
+// keepRuns keeps sketches, but for those into whose run entries came meanwhile, and what follows
+// these: the next call draws them.
+func (s *Store) keepRuns(ctx context.Context, runs []*sketch) (kept int, err error) {
+	err = s.o.DB.Write(ctx, func(tx *store.Tx) error {
+		kept = 0
+		for _, run := range runs {
+			var n int
+			if err := tx.Get("SELECT count(*) FROM entries WHERE seq BETWEEN ? AND ?", []any{run.first, run.last}, &n); err != nil {
+				return err
+			}
+			if n != run.entries {
+				return nil
+			}
+			bits := run.bits
+			if bits == nil {
+				bits = []byte{}
+			}
+			s.drawn.Store(run.last) // before the commit: whoever writes behind it must know
+			if _, err := tx.Exec("INSERT INTO sketches VALUES (?, ?, ?)", run.last, run.first, bits); err != nil {
+				return err
+			}
+			kept++
 		}
-		if n != run.entries {
-			run.entries = 0 // the next call draws it
-			return nil
-		}
-		bits := run.bits
-		if bits == nil {
-			bits = []byte{}
-		}
-		s.drawn.Store(run.last) // before the commit: whoever writes behind it must know
-		_, err := tx.Exec("INSERT INTO sketches VALUES (?, ?, ?)", run.last, run.first, bits)
-		return err
+		return nil
 	})
+	return kept, err
 }
 
 // smudge removes the sketches of runs into which rows come.
