@@ -82,7 +82,7 @@ func (d *Digests) page(who *people.Actor, list []*news, more bool, since time.Ti
 		}
 	}
 	if released {
-		p.Intro = append(p.Intro, `"Release" and "Ask for release" write a mail: send it as it is, from this mailbox. It works for this one message only. To open a link changes nothing.`)
+		p.Intro = append(p.Intro, `"Release" and "Ask for release" write a mail: send it as it is, from this mailbox. It works for this one message only, and nothing happens before it is sent.`)
 	}
 	if rest := len(list) - d.o.MaxItems; rest > 0 && more {
 		p.End = append(p.End, fmt.Sprintf("And more than %d others.", rest))
