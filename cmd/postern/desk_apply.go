@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"postern/policies"
 	"postern/review"
@@ -69,12 +71,18 @@ func (d *deskRules) look(p *rulePlan, live *candidate) (*review.Trial, *candidat
 }
 
 func (d *deskRules) carryOut(p *rulePlan, who, how, note string) (int64, error) {
-	done, err := p.carryOut(d, d.p.cfg.Rules, who, how, note)
-	if err == nil && done.Refused != "" {
-		err = wrong("the gateway refused the rules, and the set before stands there again: %s", done.Refused)
+	if names := policies.Hidden(d.p.cfg.Rules); len(names) > 0 {
+		return 0, wrong("the folder of the rules holds %s, which would be taken away: keep it elsewhere", names[0])
 	}
-	if err != nil {
+	done, err := p.carryOut(d, d.p.cfg.Rules, who, how, note)
+	switch {
+	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
+		d.p.log.Error("rules not applied", "who", who, "error", err)
+		return 0, wrong("the gateway may not replace the folder of the rules: apply with sudo postern rules apply, or have the folder around it belong to the user that runs the gateway")
+	case err != nil:
 		return 0, err
+	case done.Refused != "":
+		return 0, wrong("the gateway refused the rules, and the set before stands there again: %s", done.Refused)
 	}
 	return done.N, nil
 }

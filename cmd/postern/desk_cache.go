@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -39,6 +41,11 @@ func (c *cache[T]) get(ctx context.Context, key string, life time.Duration, find
 		go func() {
 			defer cancel()
 			defer close(x.done)
+			defer func() { // mail goes on, whatever happens here
+				if v := recover(); v != nil {
+					x.err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+				}
+			}()
 			x.value, x.err = find(in)
 			x.at = time.Now()
 		}()

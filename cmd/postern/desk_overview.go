@@ -28,7 +28,7 @@ const (
 // Overview gives the numbers of the last days.
 func (d *deskRules) Overview(ctx context.Context, days int, domains []string) (*review.Overview, error) {
 	days = max(1, min(days, maxDays))
-	o, err := d.numbers.get(ctx, fmt.Sprint(days, domains), numbersLife, func(ctx context.Context) (*review.Overview, error) {
+	o, err := d.numbers.get(ctx, askedFor(days, domains), numbersLife, func(ctx context.Context) (*review.Overview, error) {
 		return d.overview(ctx, days, domains, time.Now())
 	})
 	if err != nil {
@@ -37,6 +37,11 @@ func (d *deskRules) Overview(ctx context.Context, days int, domains []string) (*
 	out := *o // the Desk adds to it
 	out.Rules = slices.Clone(o.Rules)
 	return &out, nil
+}
+
+// askedFor names numbers in a cache: those of all mail are not those of no domain.
+func askedFor(days int, domains []string) string {
+	return fmt.Sprintf("%d %t %q", days, domains == nil, domains)
 }
 
 func (d *deskRules) overview(ctx context.Context, days int, domains []string, now time.Time) (*review.Overview, error) {
@@ -98,7 +103,7 @@ func (d *deskRules) overview(ctx context.Context, days int, domains []string, no
 }
 
 func (d *deskRules) fatesSince(ctx context.Context, days int, since time.Time, domains []string) ([]quarantine.Fate, error) {
-	return d.fates.get(ctx, fmt.Sprint(days, domains), fatesLife, func(ctx context.Context) ([]quarantine.Fate, error) {
+	return d.fates.get(ctx, askedFor(days, domains), fatesLife, func(ctx context.Context) ([]quarantine.Fate, error) {
 		return d.p.quarantine.Fates(ctx, since, domains)
 	})
 }

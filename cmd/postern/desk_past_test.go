@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/filters"
 	"postern/journal"
@@ -55,6 +60,102 @@ func TestDeskExplainsThePast(t *testing.T) {
 	if err != nil || len(list) != 1 || !strings.Contains(list[0].Gone, "does not have version") || list[0].Steps[0].When != "" || list[0].Flips != nil ||
 		list[0].Steps[0].Parts[0].Values != now.Steps[0].Parts[0].Values || list[0].Do != "quarantine" || !list[0].Steps[0].Decided {
 		t.Errorf("%+v %v", list, err)
+	}
+}
+
+// One finds, the others wait for it; who gives up does not stop it, an error is not kept, and a
+// panic is one.
+func TestCache(t *testing.T) {
+	t.Parallel()
+	var c cache[int]
+	began, go1, found := make(chan struct{}), make(chan struct{}), 0
+	slow := func(context.Context) (int, error) {
+		found++
+		close(began)
+		<-go1
+		return 7, nil
+	}
+	impatient, cancel := context.WithCancel(t.Context())
+	gaveUp := make(chan error)
+	go func() {
+		_, err := c.get(impatient, "a", time.Hour, slow)
+		gaveUp <- err
+	}()
+	<-began
+	cancel()
+	if err := <-gaveUp; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	got := make(chan int)
+	for range 3 {
+		go func() {
+			n, err := c.get(t.Context(), "a", time.Hour, slow)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- n
+		}()
+	}
+	close(go1)
+	for range 3 {
+		if n := <-got; n != 7 {
+			t.Error(n)
+		}
+	}
+	if found != 1 {
+		t.Errorf("found %d times", found)
+	}
+	for _, bad := range []func(context.Context) (int, error){
+		func(context.Context) (int, error) { panic("oh") }, func(context.Context) (int, error) { return 0, errors.New("no") }} {
+		if _, err := c.get(t.Context(), "b", time.Hour, bad); err == nil {
+			t.Error("no error")
+		}
+	}
+	if n, err := c.get(t.Context(), "b", time.Hour, func(context.Context) (int, error) { return 8, nil }); n != 8 || err != nil {
+		t.Error(n, err)
+	}
+	if n, _ := c.get(t.Context(), "b", -1, func(context.Context) (int, error) { return 9, nil }); n != 9 {
+		t.Error("what is too old is still given")
+	}
+}
+
+// What keeps rules from being applied is said in words that help.
+func TestDeskApplySaysWhatIsInTheWay(t *testing.T) {
+	t.Parallel()
+	s := newDeskSite(t, map[string]string{"10.yaml": holdingSet("one"), ".git/HEAD": "x"})
+	apply := func() error {
+		t.Helper()
+		b, err := s.desk.Rulebook(t.Context(), person(people.Admin))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, n, err := s.desk.ApplyRules(t.Context(), person(people.Admin), review.Draft{Base: b.Version, Files: []review.RuleFile{{Name: "20.yaml", Text: holdingSet("two")}}})
+		if (n == 0) != (err != nil) {
+			t.Errorf("%d %v", n, err)
+		}
+		return err
+	}
+	var input *review.InputError
+	if err := apply(); !errors.As(err, &input) || !strings.Contains(input.Text, "holds .git") {
+		t.Error(err)
+	}
+	if err := os.RemoveAll(filepath.Join(s.dir, "rules/.git")); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 { // root may do it all the same
+		if err := os.Chmod(s.dir, 0o500); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.Chmod(s.dir, 0o700) })
+		if err := apply(); !errors.As(err, &input) || !strings.Contains(input.Text, "sudo postern rules apply") {
+			t.Error(err)
+		}
+		if err := os.Chmod(s.dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := apply(); err != nil {
+		t.Error(err)
 	}
 }
 

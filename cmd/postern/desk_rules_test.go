@@ -330,6 +330,13 @@ func TestDeskRulesInSight(t *testing.T) {
 			t.Errorf("%v: %d delivered, %d held, %+v", who.Domains, delivered, held, o)
 		}
 	}
+	room := newDeskRules(s.g.program)
+	for _, domains := range [][]string{nil, {}, {"a b"}, {"a", "b"}} { // one behind the other, out of one cache
+		o, err := room.Overview(ctx, 1, domains)
+		if err != nil || (o.Held > 0) != (domains == nil) {
+			t.Errorf("%q: %+v %v", domains, o, err)
+		}
+	}
 	some := person(people.Operator, "other.example")
 	if _, err := s.desk.DraftRule(ctx, some, foreign); !errors.Is(err, review.ErrNotFound) {
 		t.Error(err)
