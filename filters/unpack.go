@@ -118,7 +118,7 @@ func (u *unpacker) descend(b *mail.Body, a archive, name string, depth int) {
 	x := &unpacking{u: u, b: b, list: l, name: name, depth: depth}
 	head := make([]byte, peekBytes)
 	n, _ := b.ReadAt(head, 0)
-	err := errNotPossible
+	var err error
 	switch head = head[:n]; container(head) {
 	case "zip":
 		err = x.zip(a)
@@ -137,9 +137,7 @@ func (u *unpacker) descend(b *mail.Body, a archive, name string, depth int) {
 			err = x.zip(a) // behind something else
 		case isTar(head):
 			err = x.tar(u.limited(io.NewSectionReader(b, 0, b.Size()), b.Size()))
-		default:
-			err = nil // it is only called an archive
-		}
+		} // else it is only called an archive
 	}
 	switch {
 	case err == nil:
