@@ -188,6 +188,19 @@ func (s *Store) Session(ctx context.Context, cookie string, from netip.Addr) (*A
 	return s.actor(r, ByPage, from), session, nil
 }
 
+// Look is Session for who only watches: it does not count as use, so an open page keeps no session
+// alive.
+func (s *Store) Look(ctx context.Context, cookie string, from netip.Addr) (*Actor, error) {
+	session, r, err := s.open(ctx, cookie)
+	if err != nil {
+		return nil, err
+	}
+	if session.Stage != Done {
+		return nil, ErrNobody
+	}
+	return s.actor(r, ByPage, from), nil
+}
+
 // SignOut ends the session of a cookie.
 func (s *Store) SignOut(ctx context.Context, cookie string, from netip.Addr) error {
 	session, r, err := s.open(ctx, cookie)

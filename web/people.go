@@ -12,6 +12,7 @@ import (
 // one. What changes something asks who may, and notes it in the log of acts.
 type People interface {
 	Session(ctx context.Context, cookie string, from netip.Addr) (*people.Actor, *people.Session, error)
+	Look(ctx context.Context, cookie string, from netip.Addr) (*people.Actor, error)
 	TokenActor(ctx context.Context, token string, from netip.Addr) (*people.Actor, error)
 
 	SignIn(ctx context.Context, login, password string, v people.Visitor, old string) (*people.Grant, error)

@@ -110,14 +110,20 @@ func (s *Server) identify(r *http.Request) (*people.Actor, *people.Session, erro
 }
 
 // still tells whether who made a request could make it again now: streams ask, since a sign-out or
-// another role must end them.
+// another role must end them. It does not count as use of the session.
 func (s *Server) still(r *http.Request) bool {
-	was, err := actor(r), error(nil)
-	if s.cfg.People == nil {
+	was := actor(r)
+	if was == nil || s.cfg.People == nil {
 		return was != nil
 	}
-	who, _, err := s.identify(r)
-	return err == nil && who != nil && was != nil && who.ID == was.ID && who.Role == was.Role
+	var who *people.Actor
+	var err error
+	if was.By == people.ByToken {
+		who, _, err = s.identify(r)
+	} else {
+		who, err = s.cfg.People.Look(r.Context(), s.cookie(r, sessionCookie), client(r))
+	}
+	return err == nil && who.ID == was.ID && who.Role == was.Role
 }
 
 // session is that of a request; nil when there is none.

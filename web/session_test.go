@@ -129,4 +129,12 @@ func TestW05StreamsEnd(t *testing.T) {
 	if x.still(asked) {
 		t.Error("a stream goes on after the sign-out")
 	}
+	b.signIn("ann").get("/stream")
+	for range 12 * 60 {
+		x.clock = x.clock.Add(time.Minute)
+		x.still(asked)
+	}
+	if x.still(asked) || b.get("/stream").Code == 200 {
+		t.Error("an open page kept the session alive")
+	}
 }
