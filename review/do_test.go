@@ -259,7 +259,10 @@ func TestReasons(t *testing.T) {
 			t.Errorf("%+v, %v", s, err)
 		}
 	}
-	do(t, b, operator(), review.Act{Do: review.Release, IDs: ids(spam.ID)})
+	done := do(t, b, operator(), review.Act{Do: review.Release, IDs: ids(spam.ID, spoof.ID)})
+	if done.Tally.Done != 1 || done.Tally.Refused != 1 || states(t, b, spoof.ID) != "kept" {
+		t.Errorf("%+v", done)
+	}
 	do(t, b, operator(), review.Act{Do: review.Release, IDs: ids(spoof.ID), Reason: "asked by phone"})
 }
 

@@ -57,23 +57,6 @@ func (d *Desk) marks(ctx context.Context, who *people.Actor, ids []string) (*mar
 	return m, err
 }
 
-// pendings reads which acts on the messages can still be undone.
-func (d *Desk) pendings(ctx context.Context, who *people.Actor, ids []string, into map[string]*Pending) error {
-	in, args := among("i.item", ids)
-	return d.each(ctx, `SELECT i.item, a.id, a.do, a.login, a.person, a.due FROM review_acts a CROSS JOIN review_act_items i
-		WHERE a.state = 'waiting' AND i.act = a.id AND `+in, args, func(rows *sql.Rows) error {
-		var item, person string
-		var p Pending
-		if err := rows.Scan(&item, &p.ID, &p.Do, &p.By, &person, (*micro)(&p.Due)); err != nil {
-			return err
-		}
-		if reviews(who) || person == who.ID { // a user learns nothing of others, who may have other copies
-			into[item] = &p
-		}
-		return nil
-	})
-}
-
 // request is the newest one that is for a copy in sight.
 func (m *marks) request(who *people.Actor, it *quarantine.Item) *Request {
 	for _, r := range m.requests[it.ID] {

@@ -24,6 +24,9 @@ func (d *Desk) rows(ctx context.Context, who *people.Actor, items []*quarantine.
 		ids[i] = it.ID
 	}
 	m, err := d.marks(ctx, who, ids)
+	if err == nil {
+		err = d.pendingAll(ctx, who, items, m.pending)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -212,7 +212,7 @@ func TestBulk(t *testing.T) {
 	if err != nil || s.Items.N != 32 || len(s.Dangerous) != 2 || s.Senders != 1 || len(s.Words) < 2 || b.lines(t) != 0 {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	if _, err := b.Do(t.Context(), operator(), review.Act{Do: review.Delete, Find: find, Expect: 31}); !errors.Is(err, review.ErrChanged) {
+	if _, err := b.Do(t.Context(), operator(), review.Act{Do: review.Delete, Find: find, Expect: 31}); !errors.Is(err, review.ErrChanged) || b.last(t).Result != "refused" {
 		t.Error(err)
 	}
 	done := do(t, b, operator(), review.Act{Do: review.Delete, Find: find, Expect: 32, Also: ids(ticked.ID)})
@@ -260,6 +260,12 @@ func TestBulkInBackground(t *testing.T) {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	late := b.hold(t, "spam", "ann@example.org")
+	if p := list(t, b, operator(), review.Find{Limit: 2}).Rows; p[0].Pending != nil || p[1].Pending == nil || p[1].Pending.ID != done.ID || p[1].Pending.Do != review.Delete {
+		t.Errorf("%+v", p)
+	}
+	if p := list(t, b, operator(), review.Find{Limit: 2}).Rows; p[1].Pending.By != "ann@example.org" {
+		t.Errorf("%+v", p[1].Pending)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan struct{})
 	go func() { defer close(ran); b.Run(ctx) }()
