@@ -186,7 +186,7 @@ func TestPagesConfiguration(t *testing.T) {
 // Every command line in the pages is one that postern takes.
 func TestPagesCommandLines(t *testing.T) {
 	n := 0
-	line := regexp.MustCompile(`^(?:sudo )?(?:\./)?postern ((?:[^#|>\\\n]|'[^']*')*)`)
+	line := regexp.MustCompile(`^(?:sudo )?(?:\./)?postern ((?:'[^']*'|[^#|>\\\n])*)`)
 	for _, name := range pages(t) {
 		text := pageText(t, name)
 		candidates := strings.Split(strings.Join(blocks(text, "sh"), "\n"), "\n")
@@ -200,7 +200,7 @@ func TestPagesCommandLines(t *testing.T) {
 			}
 			n++
 			var args []string
-			for _, a := range strings.Fields(m[1]) {
+			for _, a := range regexp.MustCompile(`'[^']*'|"[^"]*"|[^\s'"]+`).FindAllString(m[1], -1) {
 				args = append(args, strings.Trim(a, `'"`))
 			}
 			var cmd cli
