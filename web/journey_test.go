@@ -59,7 +59,7 @@ func (v *visit) keys(text string) {
 func (v *visit) until(what, js string) {
 	v.t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; {
-		is, err := chromedp.Run(v.ctx, chromedp.Evaluate[bool]("!!("+js+")"))
+		is, err := chromedp.Run(v.ctx, chromedp.Evaluate[bool](`document.readyState === "complete" && !!(`+js+")"))
 		if is {
 			return
 		}

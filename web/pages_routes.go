@@ -10,7 +10,7 @@ func (s *Server) pageRoutes() {
 	s.mux.HandleFunc("GET /log/export.csv", s.exportLog)
 	s.mux.HandleFunc("GET /m/{id}", s.messagePage)
 	s.mux.HandleFunc("GET /m/{id}/frame", s.messageFrame)
-	s.mux.HandleFunc("GET /m/{id}/would-allow", s.wouldAllow)
+	s.mux.HandleFunc("POST /m/{id}/would-allow", s.wouldAllow)
 	s.mux.HandleFunc("POST /m/{id}/pin", s.pin)
 	s.mux.HandleFunc("POST /m/{id}/download", s.download)
 	s.mux.HandleFunc("POST /act", s.actForm)

@@ -30,6 +30,7 @@ func (s *Server) words() template.FuncMap {
 		"verb":    verbName,
 		"result":  resultName,
 		"safe":    preview.VisibleName,
+		"unfold":  func(text string) string { return strings.ReplaceAll(text, preview.VisibleName("\t"), " ") }, // lines are folded with tabs
 		"cut":     func(n int, text string) string { return cut(preview.VisibleName(text), n) },
 		"asset":   s.asset,
 		"noun":    noun,

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"image/png"
 	"net/http/httptest"
 	"os"
@@ -30,7 +31,7 @@ type shot struct {
 func pictures() []shot {
 	var out []shot
 	for _, p := range []shot{{name: "list", path: "/"}, {name: "message", path: "/m/" + sampleID(1)}, {name: "explain", path: "/m/" + sampleID(1) + "#explain"}, {name: "overview", path: "/overview"}, {name: "rules", path: "/rules"}} {
-		p.role, p.width, p.height = people.Admin, 1360, 860
+		p.role, p.width, p.height = people.Admin, 1280, 760
 		out = append(out, p)
 		dark := p
 		dark.name, dark.dark = p.name+"-dark", true
@@ -52,7 +53,15 @@ func TestScreenshots(t *testing.T) {
 	srv := httptest.NewServer(b)
 	t.Cleanup(srv.Close) // after the browser, whose streams it would wait for
 	ctx := chromium(t)
-	for _, p := range pictures() {
+	all := pictures()
+	if *only != "" { // also pages of which the documentation has no picture
+		for name, path := range everyPage() {
+			for _, width := range []int64{1280, 390} {
+				all = append(all, shot{name: fmt.Sprintf("page-%s-%d", strings.ReplaceAll(name, " ", "-"), width), path: path, width: width, height: 900, role: people.Admin})
+			}
+		}
+	}
+	for _, p := range all {
 		if !strings.Contains(p.name, *only) {
 			continue
 		}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/pquerna/otp/totp"
 
@@ -46,7 +48,7 @@ func (j *journeyer) text() string {
 func (j *journeyer) until(what, js string) {
 	j.t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; {
-		is, err := chromedp.Run(j.ctx, chromedp.Evaluate[bool]("!!("+js+")"))
+		is, err := chromedp.Run(j.ctx, chromedp.Evaluate[bool](`document.readyState === "complete" && !!(`+js+")"))
 		if is {
 			return
 		}
@@ -137,6 +139,41 @@ func TestJourneyWholeProgram(t *testing.T) {
 	j.deletesAll(send)
 	j.asksAndApproves(s, inside, send)
 	j.makesRule()
+	j.accessible("/account", "/people", "/people/new", "/lists", "/rules", "/rules/history", "/log", "/overview", "/audit", "/?view=all")
+	j.signOut()
+	j.accessible("/sign-in")
+}
+
+// accessible lets axe-core look at pages, light and dark, wide and narrow: no violation of WCAG 2.2 A or AA.
+func (j *journeyer) accessible(paths ...string) {
+	j.t.Helper()
+	axe, err := os.ReadFile("../../web/testdata/axe.min.js")
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	for _, path := range paths {
+		j.open(path)
+		if err := chromedp.Do(j.ctx, chromedp.Evaluate[chromedp.Void](string(axe)+";0")); err != nil {
+			j.t.Fatal(err)
+		}
+		for _, scheme := range []string{"light", "dark"} {
+			for _, width := range []int64{1280, 360} {
+				_, err := chromedp.Call(j.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+				if err == nil {
+					err = chromedp.Do(j.ctx, chromedp.EmulateViewport(width, 900))
+				}
+				if err != nil {
+					j.t.Fatal(err)
+				}
+				if bad := j.eval(`axe.run(document, {runOnly: ["wcag2a","wcag2aa","wcag21a","wcag21aa","wcag22aa"], iframes: false}).then(r => r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html).join(" | ")).join("\n"))`); bad != "" {
+					j.t.Errorf("%s, %s, %d px: %s", path, scheme, width, bad)
+				}
+			}
+		}
+	}
+	if err := chromedp.Do(j.ctx, chromedp.EmulateViewport(1280, 900)); err != nil {
+		j.t.Fatal(err)
+	}
 }
 
 // setUp makes the first account with the link of the log, and its second factor.
@@ -148,6 +185,7 @@ func (j *journeyer) setUp(g *running) {
 		j.t.Fatal(err)
 	}
 	j.open(r["link"].(string))
+	j.accessible(r["link"].(string))
 	j.fill("login", "root", "name", "Rosa Root", "password", "a long password here", "again", "a long password here")
 	j.click("main button.main")
 	j.until("the second factor is asked for", `document.querySelector("#code") && document.querySelector("main code")`)
