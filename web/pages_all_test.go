@@ -24,3 +24,13 @@ func TestEveryPage(t *testing.T) {
 		}
 	}
 }
+
+// A message that does not stay in memory is shown all the same.
+func TestLargeMessage(t *testing.T) {
+	b := newBed(t, people.Operator)
+	id := b.desk.rows[0].ID
+	b.desk.raw[id] = "From: a@b.example\r\nSubject: large\r\n\r\nIts beginning.\r\n" + strings.Repeat("0123456789012345678901234567890123456789\r\n", 80_000)
+	if body := b.get("/m/" + id); !strings.Contains(body, "Its beginning.") || !strings.Contains(body, "only the beginning is shown") {
+		t.Error("the text of a large message is not shown")
+	}
+}

@@ -31,7 +31,7 @@ type shot struct {
 func pictures() []shot {
 	var out []shot
 	for _, p := range []shot{{name: "list", path: "/"}, {name: "message", path: "/m/" + sampleID(1)}, {name: "explain", path: "/m/" + sampleID(1) + "#explain"}, {name: "overview", path: "/overview"}, {name: "rules", path: "/rules"}} {
-		p.role, p.width, p.height = people.Admin, 1280, 760
+		p.role, p.width, p.height = people.Admin, 1280, 690
 		out = append(out, p)
 		dark := p
 		dark.name, dark.dark = p.name+"-dark", true
