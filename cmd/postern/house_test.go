@@ -69,7 +69,8 @@ var fences = map[string][]string{
 	"golang.org/x/oauth2":                 {"postern/people"},
 	"github.com/pquerna/otp":              {"postern/people"},
 	"github.com/nwaples/rardecode":        {"postern/filters"},
-	"github.com/bodgit/sevenzip":          {"postern/filters"},
+	"github.com/ulikunitz/xz":             {"postern/filters"},
+	"filippo.io/bigmod":                   {"postern/filters"},
 	"os/exec":                             {"postern/testkit"},
 	"github.com/prometheus/client_golang": {"postern/cmd/postern"},
 }
