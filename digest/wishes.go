@@ -61,11 +61,6 @@ func (d *Digests) slot(e Every, now time.Time) time.Time {
 	return now.Truncate(time.Minute)
 }
 
-// period is how long a digest looks back when nobody got one before.
-func (e Every) period() time.Duration {
-	return map[Every]time.Duration{Hourly: time.Hour, Daily: day, Weekly: 7 * day}[e]
-}
-
 // A reader is what is known of somebody who gets, or does not want, digests.
 type reader struct {
 	every Every

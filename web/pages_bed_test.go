@@ -50,12 +50,3 @@ func (b *bed) get(path string) string {
 	}
 	return string(body)
 }
-
-func (b *bed) post(path, form string) *httptest.ResponseRecorder {
-	b.t.Helper()
-	r := httptest.NewRequestWithContext(b.t.Context(), "POST", path, strings.NewReader(form))
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	w := httptest.NewRecorder()
-	b.ServeHTTP(w, r)
-	return w
-}
