@@ -120,16 +120,16 @@ func (s *Store) walkFor(ctx context.Context, q *Query) (*searching, error) {
 		return nil, err
 	}
 	var err error
-	if w.sieve, err = q.sieve(w.c); err != nil {
+	if w.direct, err = w.isDirect(ctx); err != nil {
 		return nil, err
 	}
 	w.needles = q.needles(w.c)
-	w.direct, err = w.isDirect(ctx)
+	w.sieve, err = q.sieve(w.c, w.direct)
 	return w, err
 }
 
 // few is how many rows are read rather than looked for in sketches.
-const few = 2000
+const few = 30_000
 
 // isDirect tells whether there is an id, or a sender or recipient of few entries.
 func (w *searching) isDirect(ctx context.Context) (bool, error) {

@@ -14,6 +14,7 @@ import (
 // the sieve is exact.
 type sieve struct {
 	q     *Query
+	few   bool // an index leads to few rows: they are listed first, rather than each row looked up
 	text  strings.Builder
 	args  []any
 	exact bool
@@ -22,8 +23,8 @@ type sieve struct {
 	err   error
 }
 
-func (q *Query) sieve(c *search.Condition) (*sieve, error) {
-	s := &sieve{q: q, exact: q.Only == nil}
+func (q *Query) sieve(c *search.Condition, few bool) (*sieve, error) {
+	s := &sieve{q: q, few: few, exact: q.Only == nil}
 	s.only()
 	s.add(" AND ")
 	s.write(c, false)
@@ -215,7 +216,7 @@ func (s *sieve) ofCopy(c *search.Condition, not bool) {
 	case not || slices.Contains(c.Texts, "") || len(c.Texts) == 0:
 		s.loose()
 	case c.Field == "rcpt" && whole:
-		s.add("seq IN (SELECT entry FROM recipients WHERE rcpt IN ("+marks(len(c.Texts))+"))", anys(c.Texts)...)
+		s.recipients(c.Texts)
 	case c.Field == "rcpt.domain" && whole:
 		at := *c
 		at.Texts = nil
@@ -252,7 +253,8 @@ func (s *sieve) only() {
 		return
 	}
 	whole, domains := s.q.onlyParts()
-	s.add("(seq IN (SELECT entry FROM recipients WHERE rcpt IN ("+marks(len(whole))+"))", anys(whole)...)
+	s.add("(")
+	s.recipients(whole)
 	for _, d := range domains {
 		s.add(" OR instr(words, ?) > 0", d)
 	}
@@ -260,6 +262,15 @@ func (s *sieve) only() {
 		s.add(fmt.Sprintf(" OR octet_length(words) > %d", longWords))
 	}
 	s.add(")")
+}
+
+// recipients asks for entries of some recipients.
+func (s *sieve) recipients(list []string) {
+	if s.few {
+		s.add("seq IN (SELECT entry FROM recipients WHERE rcpt IN ("+marks(len(list))+"))", anys(list)...)
+		return
+	}
+	s.add("EXISTS (SELECT 1 FROM recipients WHERE rcpt IN ("+marks(len(list))+") AND entry = seq)", anys(list)...)
 }
 
 // onlyParts are the addresses, and the @domains, of Only.
