@@ -254,7 +254,11 @@ func (r *reader7z) files() (names []string, empty []bool) {
 		return nil, nil
 	}
 	empty = make([]bool, n)
+	seen := uint64(0)
 	for p := r.byte(); p != sz7End && !r.bad; p = r.byte() {
+		if p == sz7Names || p == sz7EmptyStream {
+			r.once(&seen, p)
+		}
 		body := &reader7z{p: r.take(r.number())}
 		switch p {
 		case sz7Names:

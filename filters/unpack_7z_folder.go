@@ -133,7 +133,9 @@ func (r *reader7z) bits(to []bool) {
 	var c byte
 	for i := range to {
 		if i%8 == 0 {
-			c = r.byte()
+			if c = r.byte(); r.bad {
+				return // lists that are not there cost nothing
+			}
 		}
 		to[i] = c&(0x80>>(i%8)) != 0
 	}
@@ -164,12 +166,25 @@ func (r *reader7z) digests(n uint64) []bool {
 	return defined
 }
 
+// once notes that a list was there. None comes twice: a header of a few bytes would else cost any
+// amount of memory and time.
+func (r *reader7z) once(seen *uint64, kind byte) {
+	if bit := uint64(1) << (kind & 63); *seen&bit == 0 {
+		*seen |= bit
+	} else {
+		r.bad = true
+	}
+}
+
 // streams reads which folders there are, and where.
 func (r *reader7z) streams() []folder7z {
 	var folders []folder7z
 	var packs []uint64
-	at := uint64(0)
+	at, seen := uint64(0), uint64(0)
 	for kind := r.byte(); kind != sz7End && !r.bad; kind = r.byte() {
+		if r.once(&seen, kind); r.bad {
+			return nil
+		}
 		switch kind {
 		case sz7Pack:
 			at = r.number()
@@ -211,7 +226,11 @@ func (r *reader7z) packs() []uint64 {
 		return nil
 	}
 	sizes := make([]uint64, n)
+	seen := uint64(0)
 	for kind := r.byte(); kind != sz7End && !r.bad; kind = r.byte() {
+		if r.once(&seen, kind); r.bad {
+			return nil
+		}
 		switch kind {
 		case sz7Size:
 			for i := range sizes {

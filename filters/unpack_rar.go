@@ -11,7 +11,7 @@ import (
 // rar looks into archives within a RAR archive. The lister has the names of its files, so that
 // nothing is decoded but what is called an archive.
 func (x *unpacking) rar() error {
-	inside := false
+	inside := x.list.seen > len(x.list.members) // more than there is room to list
 	for _, m := range x.list.members {
 		inside = inside || calledArchive(m.name) && !m.encrypted
 	}
@@ -27,6 +27,9 @@ func (x *unpacking) rar() error {
 		var h *rardecode.FileHeader
 		if h, err = r.Next(); err != nil {
 			break
+		}
+		if !x.u.alive() { // a dictionary is cleared for each file, looked at or not
+			return errUnpackLimit
 		}
 		f := packedFile{member: member{name: validUTF8(h.Name), size: h.UnPackedSize, encrypted: h.Encrypted || h.HeaderEncrypted}, packed: h.PackedSize}
 		if !calledArchive(f.name) || f.encrypted || h.IsDir {

@@ -54,12 +54,11 @@ func (x *unpacking) tar(r io.Reader) error {
 		f := packedFile{member: member{name: validUTF8(h.Name[:min(len(h.Name), maxNameBytes)]), size: h.Size}, packed: h.Size,
 			open: func() (io.Reader, error) { return t, nil }}
 		switch h.Typeflag {
-		case tar.TypeReg:
 		case tar.TypeDir, tar.TypeXGlobalHeader:
 			continue
-		default: // links, devices: names only
+		case tar.TypeLink, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo: // names only
 			f.open = nil
-		}
+		} // what else there is, known or not, becomes a file where it is unpacked (POSIX.1, ustar)
 		if len(h.Name) > maxNameBytes {
 			x.list.over = true
 		}

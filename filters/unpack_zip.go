@@ -8,6 +8,9 @@ import (
 	"slices"
 )
 
+// emptyPacked is more than any method makes of no bytes at all.
+const emptyPacked = 64
+
 // zip looks at the files that the central directory lists. The lister has their names, and those
 // that only local headers tell.
 func (x *unpacking) zip(a archive) error {
@@ -31,8 +34,9 @@ func (x *unpacking) zip(a archive) error {
 	for _, f := range r.File {
 		p := packedFile{member: member{name: zipName([]byte(f.Name)), size: int64(min(f.UncompressedSize64, 1<<50)), encrypted: f.Flags&1 != 0},
 			packed: int64(min(f.CompressedSize64, uint64(x.b.Size())))}
-		if !f.Mode().IsDir() {
-			p.open = func() (io.Reader, error) { return f.Open() }
+		p.open = func() (io.Reader, error) { return f.Open() } // of folders too: some have content
+		if f.UncompressedSize64 == 0 && f.CompressedSize64 > emptyPacked && !p.encrypted {
+			x.list.odd = true // its local header may tell another size
 		}
 		own[p.name] = true
 		at, ok := listed[p.name]
