@@ -2,9 +2,6 @@ package main
 
 import (
 	"cmp"
-	"net/url"
-	"strconv"
-	"time"
 
 	"postern/quarantine"
 	"postern/review"
@@ -12,25 +9,8 @@ import (
 
 // ask lists over the API. Its rows have every field of an item.
 func (c *heldListCmd) ask(r *remote) (items []*quarantine.Item, next string, err error) {
-	q := url.Values{}
-	set := func(name, value string) {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	set("query", cmp.Or(c.Query, c.Text))
-	set("state", c.State)
-	set("class", c.Class)
-	set("rule", c.Rule)
-	set("recipient", c.Recipient)
-	set("sender", c.Sender)
-	set("cursor", c.Cursor)
-	if c.Since > 0 {
-		q.Set("since", time.Now().Add(-time.Duration(c.Since)).UTC().Format(time.RFC3339))
-	}
-	if c.Limit > 0 {
-		q.Set("limit", strconv.Itoa(c.Limit))
-	}
+	q := asked(map[string]string{"query": cmp.Or(c.Query, c.Text), "state": c.State, "class": c.Class, "rule": c.Rule,
+		"recipient": c.Recipient, "sender": c.Sender, "cursor": c.Cursor}, c.Since, c.Limit)
 	var page struct {
 		Rows []*quarantine.Item `json:"rows"`
 		Next string             `json:"next"`

@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"postern/journal"
 	"postern/mail"
@@ -14,29 +13,12 @@ import (
 
 // ask searches over the API. Its rows say who, to whom and why; each entry is asked for by itself.
 func (c *logSearchCmd) ask(r *remote) (entries []*journal.Entry, next string, err error) {
-	q := url.Values{}
-	set := func(name, value string) {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
 	query, err := c.query()
 	if err != nil {
 		return nil, "", err
 	}
-	set("query", query)
-	set("result", c.Result)
-	set("class", c.Class)
-	set("rule", c.Rule)
-	set("recipient", c.Recipient)
-	set("sender", c.Sender)
-	set("cursor", c.Cursor)
-	if c.Since > 0 {
-		q.Set("since", time.Now().Add(-time.Duration(c.Since)).UTC().Format(time.RFC3339))
-	}
-	if c.Limit > 0 {
-		q.Set("limit", strconv.Itoa(c.Limit))
-	}
+	q := asked(map[string]string{"query": query, "result": c.Result, "class": c.Class, "rule": c.Rule,
+		"recipient": c.Recipient, "sender": c.Sender, "cursor": c.Cursor}, c.Since, c.Limit)
 	var page review.Page
 	if err := r.call("GET", "/log", q, nil, &page); err != nil {
 		return nil, "", err

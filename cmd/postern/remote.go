@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -122,6 +123,23 @@ func (r *remote) call(method, path string, query url.Values, body, into any) err
 		return err
 	}
 	return json.NewDecoder(io.LimitReader(resp.Body, 64<<20)).Decode(into)
+}
+
+// asked are the parameters of a list: those that have a value, how far back, and how many.
+func asked(values map[string]string, since Duration, limit int) url.Values {
+	q := url.Values{}
+	for name, value := range values {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if since > 0 {
+		q.Set("since", time.Now().Add(-time.Duration(since)).UTC().Format(time.RFC3339))
+	}
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	return q
 }
 
 // refusal is why a call failed, in the words of the gateway.
