@@ -51,7 +51,7 @@ func (d *Desk) message(ctx context.Context, who *people.Actor, id string) (*Mess
 		m.Row = toldRow(e)
 	}
 	m.Entry = e
-	if whole(who) && e.Reply.Code != 0 {
+	if e != nil && whole(who) && e.Reply.Code != 0 {
 		m.Answer = &Answer{e.Reply.Code, e.Reply.EnhancedString(), e.Reply.Text}
 	}
 	if err := d.known(ctx, m); err != nil {

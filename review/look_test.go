@@ -39,6 +39,21 @@ func (b *bed) told(t testing.TB, it *quarantine.Item) *journal.Entry {
 	return e
 }
 
+// A held message whose story the journal does not keep any more can be looked at all the same.
+func TestMessageWithoutStory(t *testing.T) {
+	b := newBed(t)
+	it := b.hold(t, "spam", "ann@example.org")
+	for _, who := range []*people.Actor{admin(), operator(), of("example.org"), auditor(), ann()} {
+		m, err := b.Message(t.Context(), who, it.ID)
+		if err != nil {
+			t.Fatal(who.Login, err)
+		}
+		if m.Entry != nil || m.Answer != nil || m.Subject != it.Subject || len(m.Timeline) == 0 {
+			t.Errorf("%s: %+v", who.Login, m)
+		}
+	}
+}
+
 // The page of a message: who, where, why, and all that was done with it, from connect to the last
 // act; for a user nothing of other recipients.
 func TestMessage(t *testing.T) {
