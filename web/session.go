@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"postern/people"
@@ -123,7 +124,14 @@ func (s *Server) still(r *http.Request) bool {
 	} else {
 		who, err = s.cfg.People.Look(r.Context(), s.cookie(r, sessionCookie), client(r))
 	}
-	return err == nil && who.ID == was.ID && who.Role == was.Role
+	return err == nil && who.ID == was.ID && who.Role == was.Role && sameSight(who, was)
+}
+
+// sameSight tells whether two see the same mail.
+func sameSight(a, b *people.Actor) bool {
+	x, all := a.Sight()
+	y, every := b.Sight()
+	return all == every && slices.Equal(x, y)
 }
 
 // session is that of a request; nil when there is none.

@@ -2,10 +2,12 @@ package web
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"postern/mail"
 	"postern/people"
 )
 
@@ -111,6 +113,44 @@ func TestW09TokenInHeaderOnly(t *testing.T) {
 	x.clock = x.clock.Add(time.Hour)
 	if code := ask("/api/v1/me", "Authorization", "Bearer "+token); code != 401 {
 		t.Errorf("after its end: %d", code)
+	}
+}
+
+// A stream ends when whoever began it sees other mail now.
+func TestW07StreamsEndWithSight(t *testing.T) {
+	x := newSite(t, httpsOrigin, nil)
+	boss := &people.Actor{Person: people.Person{Login: "boss", Role: people.Admin}, By: people.ByCommand}
+	for _, role := range []people.Role{people.User, people.Operator} {
+		p := x.add(string(role)+"@example.org", role)
+		_, token, err := x.people.AddToken(t.Context(), boss, p.ID, "t", nil, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		who, err := x.people.TokenActor(t.Context(), token, netip.Addr{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "/api/v1/held/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		r = withActor(r, who)
+		if !x.still(r) {
+			t.Errorf("%s: over before anything changed", role)
+		}
+		other := *p
+		if role == people.User {
+			other.Addresses = []mail.Address{{Local: "other", Domain: "example.org"}}
+		} else {
+			other.Domains = []string{"other.example"}
+		}
+		if _, err := x.people.Change(t.Context(), boss, other); err != nil {
+			t.Fatal(err)
+		}
+		if x.still(r) {
+			t.Errorf("%s: goes on with the sight of before", role)
+		}
 	}
 }
 
