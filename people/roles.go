@@ -43,8 +43,8 @@ const (
 	ReadJournal                        // what became of every message in own sight
 	ReadOverview                       // numbers over all mail
 	ReadRules                          // rules with hits, tests and history
-	DraftRules                         // try rules, pin tests
-	ApplyRules                         // put rules in force, roll back, reset breakers
+	DraftRules                         // try rules
+	ApplyRules                         // put rules in force, roll back, pin tests, reset breakers
 	ReadAudit                          // who did what
 	ManagePeople                       // accounts, roles, tokens of others
 )

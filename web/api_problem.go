@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"postern/review"
 )
@@ -27,9 +28,9 @@ func status(err error) (code int, words string) {
 	case errors.Is(err, review.ErrNotFound):
 		return http.StatusNotFound, "There is no such thing, or not for you."
 	case errors.Is(err, review.ErrForbidden):
-		return http.StatusForbidden, "You may not do that."
+		return http.StatusForbidden, strings.TrimSpace("You may not do that. " + reason(err, review.ErrForbidden))
 	case errors.Is(err, review.ErrChanged):
-		return http.StatusConflict, "It is not as it was any more: look again."
+		return http.StatusConflict, strings.TrimSpace("It is not as it was any more: look again. " + reason(err, review.ErrChanged))
 	case errors.Is(err, review.ErrTooLate):
 		return http.StatusConflict, "Too late: it is done."
 	case errors.Is(err, context.DeadlineExceeded):

@@ -182,7 +182,7 @@ func (s *Server) wouldAllow(w http.ResponseWriter, r *http.Request) {
 
 // pin writes a test beside the rules that expects what is right for this message.
 func (s *Server) pin(w http.ResponseWriter, r *http.Request) {
-	if !actor(r).May(people.DraftRules) {
+	if !actor(r).May(people.ApplyRules) {
 		s.fail(w, r, review.ErrForbidden)
 		return
 	}

@@ -1,11 +1,13 @@
 package web
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"postern/people"
+	"postern/review"
 )
 
 // Every page is there for who may see it, and carries no script or style of its own.
@@ -21,6 +23,29 @@ func TestEveryPage(t *testing.T) {
 			if body = strings.ReplaceAll(body, "http://www.w3.org", ""); strings.Contains(body, bad) && name != "raw" {
 				t.Errorf("%s has %q", name, bad)
 			}
+		}
+	}
+}
+
+// Pinning changes the rules: it is offered to those who may put rules in force, and to nobody else.
+func TestPinIsOfferedToWhoMay(t *testing.T) {
+	for role, want := range map[people.Role]bool{people.Admin: true, people.Operator: false} {
+		b := newBed(t, role)
+		if body := b.get("/m/" + b.desk.rows[0].ID); strings.Contains(body, "/pin") != want || !strings.Contains(body, "Make a rule from this") {
+			t.Errorf("%s: is offered to pin: %v", role, !want)
+		}
+	}
+}
+
+// A refusal says why, as far as the desk tells it.
+func TestRefusalSaysWhy(t *testing.T) {
+	for words, err := range map[string]error{
+		"You may not do that.":                               review.ErrForbidden,
+		"You may not do that. Only an administrator does.":   fmt.Errorf("%w: only an administrator does", review.ErrForbidden),
+		"It is not as it was any more: look again. 3 match.": fmt.Errorf("%w: 3 match", review.ErrChanged),
+	} {
+		if _, got := status(err); got != words {
+			t.Errorf("%q instead of %q", got, words)
 		}
 	}
 }
