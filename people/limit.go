@@ -1,6 +1,7 @@
 package people
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"sync"
 	"time"
@@ -28,10 +29,23 @@ func newLimiter(burst int, every time.Duration) *limiter {
 	return &limiter{burst: float64(burst), every: every, keys: map[string]*bucket{}}
 }
 
+// maxKey is longer than any login with an address of a client.
+const maxKey = 400
+
+// short stands for a key in memory: what is tried as a login may be as long as a request.
+func short(key string) string {
+	if len(key) <= maxKey {
+		return key
+	}
+	h := sha256.Sum256([]byte(key))
+	return string(h[:])
+}
+
 // take asks for a try; wait is how long to be patient when there is none.
 func (l *limiter) take(key string, now time.Time) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	key = short(key)
 	b := l.keys[key]
 	if b == nil {
 		if len(l.keys) >= maxKeys {
@@ -53,7 +67,7 @@ func (l *limiter) take(key string, now time.Time) (wait time.Duration, ok bool) 
 func (l *limiter) give(key string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if b := l.keys[key]; b != nil {
+	if b := l.keys[short(key)]; b != nil {
 		l.refill(b, now)
 		b.tries, b.fails = min(b.tries+1, l.burst), 0
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -106,6 +107,27 @@ func TestPlace(t *testing.T) {
 	} {
 		if got := place(netip.MustParseAddr(in)); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
+// TestW04_LongLogins: logins as long as a request fill no memory, and are counted as others are.
+func TestW04_LongLogins(t *testing.T) {
+	l, now := newLimiter(2, time.Minute), time.Unix(0, 0)
+	long := strings.Repeat("x", 1<<20)
+	l.take(long, now)
+	l.give(long, now)
+	l.take(long, now)
+	l.take(long, now)
+	if _, ok := l.take(long, now); ok {
+		t.Error("a long key is not counted")
+	}
+	if _, ok := l.take(long+"y", now); !ok {
+		t.Error("two long keys are one")
+	}
+	for key := range l.keys {
+		if len(key) > maxKey {
+			t.Errorf("a key of %d bytes is kept", len(key))
 		}
 	}
 }

@@ -17,7 +17,10 @@ type remotes struct {
 	list  []string
 }
 
-const maxRemoteHosts = 50
+const (
+	maxRemoteHosts = 50
+	maxStyled      = 20_000 // places in one style that are looked at
+)
 
 // fetching are attributes whose value is fetched without a click.
 var fetching = set("src srcset poster background data code codebase lowsrc dynsrc imagesrcset manifest archive classid icon")
@@ -57,7 +60,7 @@ func (w *rewriter) note(t *html.Token) {
 func (r *remotes) styles(css string) {
 	low := strings.ToLower(css)
 	for _, word := range []string{"url(", "@import", "image-set("} {
-		for rest, at := low, 0; r.count < maxLinks; {
+		for rest, at, n := low, 0, 0; r.count < maxLinks && n < maxStyled; n++ {
 			i := strings.Index(rest, word)
 			if i < 0 {
 				break

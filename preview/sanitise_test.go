@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 )
@@ -130,4 +131,14 @@ func FuzzSanitise(f *testing.F) {
 		}
 		checkDocument(t, document(once))
 	})
+}
+
+// Addresses of styles that never end cost no more than the styles are long.
+func TestStylesThatNeverEnd(t *testing.T) {
+	r := &remotes{}
+	begin := time.Now()
+	r.styles(strings.Repeat("url(", 4<<20))
+	if d := time.Since(begin); d > 3*time.Second {
+		t.Errorf("took %v", d)
+	}
 }

@@ -18,6 +18,27 @@ import (
 	"postern/review"
 )
 
+// An administrator of some domains neither looks at acts of others nor undoes them.
+func TestW07_ActsOfOtherDomains(t *testing.T) {
+	b := newBed(t)
+	it := b.hold(t, "spam", "ann@example.org")
+	done, err := b.Do(t.Context(), operator(), review.Act{Do: review.Release, IDs: ids(it.ID), Undoing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := admin()
+	other.ID, other.Login, other.Domains = "id-other", "other", []string{"elsewhere.example"}
+	if _, err := b.Acted(t.Context(), other, done.ID); !errors.Is(err, review.ErrNotFound) {
+		t.Errorf("seen: %v", err)
+	}
+	if err := b.Undo(t.Context(), other, done.ID); !errors.Is(err, review.ErrNotFound) {
+		t.Errorf("undone: %v", err)
+	}
+	if err := b.Undo(t.Context(), admin(), done.ID); err != nil {
+		t.Error(err)
+	}
+}
+
 // What can be undone waits, is shown as waiting, and leaves nothing when it is undone.
 func TestUndo(t *testing.T) {
 	b := newBed(t)
