@@ -295,3 +295,36 @@ func TestSpam(t *testing.T) {
 		t.Error(states(t, b, it.ID))
 	}
 }
+
+// TestC39_OneMailboxTwice: a stranger may name a mailbox twice, in other case. What became of one
+// copy holds for both, and nothing is sent again that arrived.
+func TestC39_OneMailboxTwice(t *testing.T) {
+	for _, c := range []struct {
+		lower, upper review.Fate
+		result       string
+		state        quarantine.State
+	}{
+		{review.Delivered, review.Delivered, review.ResultDone, quarantine.Released},
+		{review.Unsent, review.Delivered, review.ResultFailed, quarantine.Released},
+		{review.Delivered, review.Turned, review.ResultFailed, quarantine.Released},
+		{review.Unsent, review.Unclear, review.ResultUnclear, quarantine.Releasing},
+		{review.Unsent, review.Unsent, review.ResultFailed, quarantine.Kept},
+	} {
+		b := newBed(t)
+		b.sink.fate = func(to string) review.Sent {
+			if to == "ann@example.org" {
+				return review.Sent{Fate: c.lower, Reply: "x"}
+			}
+			return review.Sent{Fate: c.upper, Reply: "y"}
+		}
+		it := b.hold(t, "spam", "ann@example.org", "Ann@example.org")
+		done, err := b.Do(t.Context(), operator(), review.Act{Do: review.Release, IDs: ids(it.ID)})
+		if err != nil || done.Items[0].Result != c.result || strings.Contains(done.Words, "could not be noted") {
+			t.Errorf("%v %v: %+v, %v", c.lower, c.upper, done, err)
+		}
+		now, err := b.held.Get(t.Context(), it.ID)
+		if err != nil || now.Copies[0].State != c.state || now.Copies[1].State != c.state {
+			t.Errorf("%v %v: %+v, %v", c.lower, c.upper, now.Copies, err)
+		}
+	}
+}

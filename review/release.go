@@ -176,18 +176,37 @@ func (d *Desk) claim(ctx context.Context, who *people.Actor, a *Act, it *quarant
 // releasing: perhaps delivered.
 func (d *Desk) noteFates(ctx context.Context, id string, to []mail.RcptTo, sent []Sent) error {
 	for i := range to {
-		if sent[i].Fate == Unclear {
+		first, tells := alike(to, sent, i)
+		fate, reply := sent[tells].Fate, sent[tells].Reply
+		if !first || fate == Unclear {
 			continue
 		}
-		note := "the internal server could not be asked: " + sent[i].Reply
-		if sent[i].Fate == Delivered || sent[i].Fate == Turned {
-			note = "the internal server said: " + sent[i].Reply
+		note := "the internal server could not be asked: " + reply
+		if fate == Delivered || fate == Turned {
+			note = "the internal server said: " + reply
 		}
-		if err := d.o.Quarantine.FinishRelease(ctx, id, sent[i].Fate == Delivered, note, to[i].Address); err != nil {
-			return fmt.Errorf("%s was sent to %s (%s), but that could not be noted: %w", id, to[i].Address, sent[i].Fate, err)
+		if err := d.o.Quarantine.FinishRelease(ctx, id, fate == Delivered, note, to[i].Address); err != nil {
+			return fmt.Errorf("%s was sent to %s (%s), but that could not be noted: %w", id, to[i].Address, fate, err)
 		}
 	}
 	return nil
+}
+
+// alike looks at recipients that are one but for upper and lower case, whose copies change
+// together: whether the i-th is the first of them, and which tells what became of all. What was
+// delivered to one, or perhaps was, must not be sent again.
+func alike(to []mail.RcptTo, sent []Sent, i int) (first bool, tells int) {
+	tells = i
+	for j := range to {
+		switch {
+		case lower(to[j].Address) != lower(to[i].Address):
+		case j < i:
+			return false, tells
+		case sent[j].Fate == Delivered, sent[j].Fate == Unclear && sent[tells].Fate != Delivered:
+			tells = j
+		}
+	}
+	return true, tells
 }
 
 // tell puts fates into words.
