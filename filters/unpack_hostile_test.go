@@ -4,8 +4,12 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -85,5 +89,24 @@ func TestC06_RARBeyondTheList(t *testing.T) {
 	f := contentOf(t, wrapped("application/vnd.rar", "a.rar", rar5(files...)))
 	if a := f.Attachments[0]; fmt.Sprint(a.MemberExtensions) != "[exe txt zip]" {
 		t.Errorf("%v", a.MemberExtensions)
+	}
+}
+
+// A sparse file in a tar archive is a bomb like others: what it takes counts, not what it says.
+func TestC06_TarOfHoles(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "x.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(600<<20), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p, err := exec.Command("tar", "-C", dir, "-S", "--format=pax", "-cf", "-", "x.zip").Output()
+	if err != nil || len(p) > 100<<10 {
+		t.Skipf("tar: %v, %d bytes", err, len(p))
+	}
+	if c := contentOf(t, wrapped("application/x-tar", "a.tar", p)); !c.OverLimits {
+		t.Errorf("%v", c.Defects)
 	}
 }
