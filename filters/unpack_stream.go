@@ -51,8 +51,7 @@ func (x *unpacking) tar(r io.Reader) error {
 		case err != nil:
 			return err
 		}
-		f := packedFile{member: member{name: validUTF8(h.Name[:min(len(h.Name), maxNameBytes)]), size: h.Size}, packed: min(h.Size, x.b.Size()), // a sparse file takes less than its size
-
+		f := packedFile{member: member{name: validUTF8(h.Name[:min(len(h.Name), maxNameBytes)]), size: h.Size}, packed: min(h.Size, x.b.Size()), // less, if it is sparse
 			open: func() (io.Reader, error) { return t, nil }}
 		switch h.Typeflag {
 		case tar.TypeDir, tar.TypeXGlobalHeader:
