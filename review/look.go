@@ -196,6 +196,11 @@ func toldRow(e *journal.Entry) Row {
 	r := Row{ID: e.ID, Received: e.Received, Result: e.Result, From: e.From, Envelope: e.Envelope, Sender: e.Envelope.Sender.String(),
 		Subject: e.Subject, Copies: []quarantine.Copy{}, Size: e.Size, Policy: e.Policy, May: []Verb{}}
 	r.from(e.From, e.Envelope.Sender)
+	if len(r.Envelope.Recipients) == 0 { // all were refused
+		for i := range e.Outcomes {
+			r.Envelope.Recipients = append(r.Envelope.Recipients, mail.RcptTo{Address: e.Outcomes[i].Recipient})
+		}
+	}
 	for i := range e.Outcomes {
 		if o := &e.Outcomes[i]; i == 0 || o.Do != "deliver" && r.Class == "" {
 			r.Class, r.Rule, r.Because, r.Score = o.Class, o.Rule, o.Because, o.Score

@@ -179,6 +179,9 @@ func (d *Desk) RollBack(ctx context.Context, who *people.Actor, n int64, note st
 		return 0, &InputError{fmt.Sprintf("a note has at most %d bytes", mostReason)}
 	}
 	is, err := r.RollBack(ctx, n, note, who.Login)
+	if errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("the history has no version %d: %w", n, ErrNotFound)
+	}
 	line := d.line(who, "roll-back", fmt.Sprint(n), lineDone)
 	line.Note = note
 	if err != nil {

@@ -144,7 +144,9 @@ func (s *Server) endpoint(e endpoint) http.Handler {
 			s.problem(w, r, review.ErrForbidden)
 			return
 		}
-		if e.body != nil {
+		if e.body == typeOf[Reason]() && r.ContentLength == 0 {
+			c.body = &Reason{} // nothing of it has to be said
+		} else if e.body != nil {
 			c.body = reflect.New(e.body).Interface()
 			if err := readJSON(w, r, c.body); err != nil {
 				s.problem(w, r, err)

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"net/http"
+
 	"postern/people"
 	"postern/review"
 )
@@ -167,12 +169,20 @@ func ruleCalls() []endpoint {
 			return c.desk.TryRules(c.ctx, c.who, *c.body.(*review.Draft), days)
 		},
 	}, {
-		method: "POST", path: "/rules/apply", name: "applyRules", does: "Puts a draft in force, if it holds and its tests pass.", needs: people.ApplyRules,
+		method: "POST", path: "/rules/apply", name: "applyRules", does: "Puts a draft in force, if it holds and its tests pass; else it answers 422 with the trial.", needs: people.ApplyRules,
 		body: typeOf[review.Draft](), answer: typeOf[Version](),
 		call: func(c *call) (any, error) {
-			trial, n, err := c.desk.ApplyRules(c.ctx, c.who, *c.body.(*review.Draft))
+			d := c.body.(*review.Draft)
+			if d.Base == "" {
+				return nil, badCall("base: say which version the draft was made from, as GET /rules has it")
+			}
+			trial, n, err := c.desk.ApplyRules(c.ctx, c.who, *d)
 			if err != nil {
 				return nil, err
+			}
+			if n == 0 { // nothing is in force: no program may take it for done
+				writeJSON(c.w, "application/json", http.StatusUnprocessableEntity, Version{Trial: trial})
+				return written{}, nil
 			}
 			return Version{N: n, Trial: trial}, nil
 		},
