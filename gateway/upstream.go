@@ -38,6 +38,7 @@ type ServerConfig struct {
 	TLSRoots    *x509.CertPool // whom to trust; nil is the system's
 	TLSInsecure bool           // with require: take any certificate (tls_verify: false)
 	XForward    bool           // tell the client's address and name when XFORWARD is offered
+	Chunking    bool           // small mail by BDAT where CHUNKING is offered (RFC 3030): only to servers that are known to mean it
 	MaxOpen     int            // from so many on, connections that wait for an upload are taken over; 0 is 40
 	MaxIdle     int            // connections kept open for each address; 0 is 20, negative is none
 	Idle        time.Duration  // how long one is kept; 0 is 30 s

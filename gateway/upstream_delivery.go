@@ -203,7 +203,7 @@ func (d *delivery) stands(to []mail.RcptTo) bool {
 // chunks reports whether the message can be sent as one chunk at once: with the envelope unsaid
 // there is an exchange to wait for anyway.
 func (d *delivery) chunks(to []mail.RcptTo, size int64) bool {
-	return size > 0 && size <= int64(maxChunk) && d.stands(to) && d.link.chunking && !d.link.host.whole.Load()
+	return d.link != nil && d.link.host.group.cfg.Chunking && size > 0 && size <= int64(maxChunk) && d.stands(to) && d.link.chunking && !d.link.host.whole.Load()
 }
 
 // ready brings the connection to the 354 for these recipients, or returns their refusals. When

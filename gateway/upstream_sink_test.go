@@ -297,7 +297,7 @@ func (c *upSinkConn) startTLS() {
 // serversFor makes Servers for these addresses, with short waits; change may edit.
 func serversFor(t *testing.T, change func(*ServerConfig), addrs ...string) *Servers {
 	t.Helper()
-	c := ServerConfig{Addresses: addrs, Helo: "gw.test", TLS: TLSNone, Timeouts: ServerTimeouts{
+	c := ServerConfig{Addresses: addrs, Helo: "gw.test", TLS: TLSNone, Chunking: true, Timeouts: ServerTimeouts{
 		Connect: 5 * time.Second, Reply: 5 * time.Second, Write: 5 * time.Second, Final: 5 * time.Second}}
 	if change != nil {
 		change(&c)

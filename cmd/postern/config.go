@@ -65,6 +65,7 @@ type UpstreamConfig struct {
 	TLSCA     string   `yaml:"tls_ca"`
 	TLSVerify *bool    `yaml:"tls_verify"`
 	XForward  bool     `yaml:"xforward"`
+	Chunking  bool     `yaml:"chunking"`
 	MaxIdle   int      `yaml:"max_idle"`
 	Timeouts  WaitConf `yaml:"timeouts"`
 }
