@@ -27,6 +27,9 @@ var builtFile = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := os.Chmod(dir, 0o755); err != nil { // tests also run it as others
+		return "", err
+	}
 	builtDir = dir
 	file := filepath.Join(dir, "postern")
 	if out, err := exec.Command("go", "build", "-o", file, "postern/cmd/postern").CombinedOutput(); err != nil {

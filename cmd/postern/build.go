@@ -274,12 +274,16 @@ func listen(addrs []string) ([]net.Listener, error) {
 	for _, a := range addrs {
 		l, err := net.Listen("tcp", a)
 		if err != nil {
-			for _, open := range ls {
-				open.Close()
-			}
+			closeAll(ls)
 			return nil, fmt.Errorf("%w (is another mail server running there? ports below 1024 need CAP_NET_BIND_SERVICE)", err)
 		}
 		ls = append(ls, l)
 	}
 	return ls, nil
+}
+
+func closeAll(ls []net.Listener) {
+	for _, l := range ls {
+		l.Close()
+	}
 }

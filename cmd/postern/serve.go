@@ -69,21 +69,22 @@ func (c *serveCmd) Run(out output) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)() // who asks twice does not want to wait
-	if os.Geteuid() == 0 {
-		log.Warn("running as root: give Postern a user of its own, with CAP_NET_BIND_SERVICE for port 25")
-	}
-	hup := make(chan os.Signal, 1) // from here on: a reload that comes during the start must not end it
+	hup := make(chan os.Signal, 1)       // from here on: a reload that comes during the start must not end it
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
+	listeners, err := listen(cfg.Listen)
+	if err != nil {
+		return err
+	}
+	defer closeAll(listeners)
+	if err := giveUpRoot(cfg.Data, log); err != nil {
+		return err
+	}
 	p, err := build(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	listeners, err := listen(cfg.Listen)
-	if err != nil {
-		return err
-	}
 	go func() {
 		for {
 			select {
