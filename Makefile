@@ -30,7 +30,11 @@ fuzz: ## every fuzz target for T each (make fuzz T=10m)
 	@testkit/fuzz.sh $(T)
 
 crash: ## kill -9 at N random instants under load; nothing answered 250 may be missing
-	$(GO) test ./cmd/postern -run TestCrash -count=1 -v -timeout 60m -crash.kills=$(N)
+	$(GO) test ./cmd/postern -run TestD03_Crash -count=1 -v -timeout 60m -crash.kills=$(N)
+
+assurance: ## the long suites (KILLS=500 MESSAGES=100000 …), then all tests; writes docs/assurance.md
+	@testkit/install.sh
+	@testkit/assurance.sh
 
 bench: ## benchmarks of the parts, then the whole gateway beside a bare pass-through
 	$(GO) test -run '^$$' -bench . -benchtime 100ms -benchmem -timeout 15m ./...
@@ -46,5 +50,5 @@ rules: ## write docs/rules.md from the vocabulary
 api: ## write docs/openapi.json and the calls in docs/api.md from the code
 	$(GO) test ./web -run TestAPIDescription -update
 
-.PHONY: help demo test lint fuzz crash bench screenshots rules api
+.PHONY: help demo test lint fuzz crash assurance bench screenshots rules api
 .DEFAULT_GOAL := help

@@ -197,6 +197,20 @@ log: {format: json}
 %s`, s.upstream, s.dns.Addr, more))
 }
 
+// reconfigure puts something else in the place of a piece of the configuration.
+func (s *site) reconfigure(t testing.TB, before, after string) {
+	t.Helper()
+	text, err := os.ReadFile(s.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), before, after, 1)
+	if changed == string(text) {
+		t.Fatalf("the configuration does not have %q", before)
+	}
+	s.write(t, "postern.yaml", changed)
+}
+
 func (s *site) write(t testing.TB, name, text string) {
 	t.Helper()
 	file := filepath.Join(s.dir, name)

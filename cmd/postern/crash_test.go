@@ -13,9 +13,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"postern/testkit"
 )
 
-var crashKills = flag.Int("crash.kills", 5, "how often TestCrash kills the gateway")
+var crashKills = flag.Int("crash.kills", 5, "how often TestD03_Crash kills the gateway")
 
 // crashSessions is how many clients keep it busy.
 const crashSessions = 10
@@ -231,11 +233,11 @@ func (s *sending) attempt(x *speaker) error {
 	return err
 }
 
-// TestCrash kills the gateway again and again under load (D-03). Afterwards every message that
+// TestD03_Crash kills the gateway again and again under load (D-03). Afterwards every message that
 // was answered 250 is at the internal server, or in the quarantine, or in the journal when a
 // rule discarded it, byte for byte; none is there twice unless a reply was lost with the
 // process; and of what was refused nothing is kept.
-func TestCrash(t *testing.T) {
+func TestD03_Crash(t *testing.T) {
 	t.Parallel()
 	c := newCrash(t)
 	sum := c.run(*crashKills, func(n int, g *running) {
@@ -248,7 +250,7 @@ func TestCrash(t *testing.T) {
 		}
 		g.kill(t)
 	})
-	t.Logf("crash: %d kills, %v", *crashKills, sum)
+	testkit.Figure(t, "%d kills; %v", *crashKills, sum)
 }
 
 // D-15: stopped gracefully under load, again and again, it loses no reply; so nothing is there

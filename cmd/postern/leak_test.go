@@ -1,10 +1,12 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -12,11 +14,15 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"postern/testkit"
 )
 
-// Two thousand messages, two hundred of which are cut off at some byte: afterwards no
-// goroutine, no descriptor and no session is left. It runs alone, since it counts.
-func TestNothingIsLeftBehind(t *testing.T) {
+var leakMessages = flag.Int("leak.messages", 2000, "how many messages TestS33_NothingIsLeftBehind sends")
+
+// S-33, P-03: many messages, a tenth of them cut off at some byte: afterwards no goroutine, no
+// descriptor, no file of the spool and no session is left. It runs alone, since it counts.
+func TestS33_NothingIsLeftBehind(t *testing.T) {
 	before, files := goleak.IgnoreCurrent(), descriptors(t)
 	t.Run("load", nothingStaysOpen)
 	goleak.VerifyNone(t, before)
@@ -24,8 +30,11 @@ func TestNothingIsLeftBehind(t *testing.T) {
 }
 
 func nothingStaysOpen(t *testing.T) {
-	const messages, sessions = 2000, 10
-	g := newSite(t, newSink(t, nil).addr, "").serve(t)
+	const sessions = 10
+	messages := *leakMessages
+	s := newSite(t, newSink(t, nil).addr, "")
+	s.reconfigure(t, "errors: 1000", "errors: 1000, memory: 1KiB") // so that the spool's files are used
+	g := s.serve(t)
 	burst := func(n int) {
 		work := make(chan int, n)
 		for i := range n {
@@ -46,6 +55,19 @@ func nothingStaysOpen(t *testing.T) {
 	idle := 2 * g.program.cfg.Upstream.MaxIdle
 	settle(t, "goroutines", runtime.NumGoroutine, warm+idle)
 	settle(t, "descriptors", func() int { return descriptors(t) }, open+idle)
+	settle(t, "spooled files", func() int { return spooled(t, s.data) }, 0)
+	testkit.Figure(t, "%d messages, %d of them cut off: %d goroutines before and %d after, %d descriptors before and %d after, %d files in the spool",
+		messages, messages/10, warm, runtime.NumGoroutine(), open, descriptors(t), spooled(t, s.data))
+}
+
+// spooled counts the files of messages under way.
+func spooled(t testing.TB, data string) int {
+	t.Helper()
+	list, err := os.ReadDir(filepath.Join(data, "spool"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
 }
 
 // leakSession sends messages, a tenth of them cut off.

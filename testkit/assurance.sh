@@ -1,0 +1,28 @@
+#!/bin/bash
+# assurance.sh: the long suites, then all tests, and what they found into docs/assurance.md.
+# The counts come from the environment: see the Makefile. SUITE=no leaves the second part out,
+# RUNS=REGEXP narrows the first. Fails when a test fails, with the page written all the same.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+results=$(mktemp)
+trap 'rm -f "$results"' EXIT
+status=0
+run() { # PACKAGE TEST FLAG…: alone, since it measures
+	[[ $2 =~ ${RUNS:-.} ]] || return 0
+	echo "== $2 ${*:3}" >&2
+	go test -json "./$1" -run "^$2\$" -count=1 -timeout 120m "${@:3}" >"$results.one" || status=1
+	grep -ohE '(assurance: |--- (FAIL|SKIP)|panic: )[^"]*' "$results.one" | sed 's/\\n$//' >&2
+	cat "$results.one" >>"$results"
+	rm -f "$results.one"
+}
+run cmd/postern TestD03_Crash -crash.kills="${KILLS:-500}"
+run cmd/postern TestS33_NothingIsLeftBehind -leak.messages="${MESSAGES:-100000}"
+run cmd/postern TestC23_ReloadUnderLoad -reload.rounds="${RELOADS:-200}"
+if [ "${SUITE:-yes}" != no ]; then
+	echo "== all tests" >&2
+	go test -json -timeout 30m ./... >>"$results" || status=1
+	grep -oE '(--- FAIL|panic: )[^"]*' "$results" | sed 's/\\n$//' | sort -u >&2
+fi
+go test ./cmd/postern -run '^TestAssurancePage$' -count=1 -update \
+	-assurance.results "$results" -assurance.commit "$(git rev-parse --short HEAD)" || status=1
+exit $status
