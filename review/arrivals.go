@@ -142,6 +142,7 @@ func (d *Desk) tellAll(ctx context.Context, ids []string) {
 			}
 			row := heldRow(&one)
 			row.Auth, row.Attachments, row.May = rows[i].Auth, rows[i].Attachments, d.verbs(l.who, &one, false)
+			row.Reasons = d.reasonsFor(row.May, &one)
 			seen = append(seen, row)
 		}
 		d.news.tell(l, seen)

@@ -98,6 +98,16 @@ func (d *Desk) wantsReason(a *Act, items ...*quarantine.Item) bool {
 	return false
 }
 
+// reasonsFor are those of some verbs for which the site wants a reason with an item.
+func (d *Desk) reasonsFor(verbs []Verb, it *quarantine.Item) (out []Verb) {
+	for _, v := range verbs {
+		if d.wantsReason(&Act{Do: v}, it) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 // reasoned is the error of an act without the reason that the site wants.
 func (d *Desk) reasoned(a *Act, items ...*quarantine.Item) error {
 	if strings.TrimSpace(a.Reason) == "" && d.wantsReason(a, items...) {

@@ -3,6 +3,7 @@ package review_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -325,6 +326,20 @@ func TestC39_OneMailboxTwice(t *testing.T) {
 		now, err := b.held.Get(t.Context(), it.ID)
 		if err != nil || now.Copies[0].State != c.state || now.Copies[1].State != c.state {
 			t.Errorf("%v %v: %+v, %v", c.lower, c.upper, now.Copies, err)
+		}
+	}
+}
+
+// A row says for which acts a reason is wanted, so that pages can ask for it in place.
+func TestRowsTellWhereReasonsAreWanted(t *testing.T) {
+	b := newBed(t, func(o *review.Options) {
+		o.Reasons = review.Reasons{Verbs: map[review.Verb]bool{review.Delete: true}, Classes: map[string]bool{"spoof": true}}
+	})
+	spam, spoof := b.hold(t, "spam", "ann@example.org"), b.hold(t, "spoof", "ann@example.org")
+	for id, want := range map[string]string{spam.ID: "[delete]", spoof.ID: "[release delete]"} {
+		m, err := b.Message(t.Context(), operator(), id)
+		if err != nil || fmt.Sprint(m.Reasons) != want {
+			t.Errorf("%v, want %s (%v)", m.Reasons, want, err)
 		}
 	}
 }

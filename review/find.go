@@ -69,6 +69,7 @@ type Row struct {
 	Asked       *Request          `json:"asked,omitempty"`
 	Pending     *Pending          `json:"pending,omitempty"` // an act that can still be undone
 	May         []Verb            `json:"may"`               // what the actor may do with it now
+	Reasons     []Verb            `json:"reasons,omitempty"` // of those, for which the site wants a reason
 }
 
 // Auth is what was found out about the sender, in the words of RFC 8601; "" when nobody asked.

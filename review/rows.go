@@ -35,6 +35,7 @@ func (d *Desk) rows(ctx context.Context, who *people.Actor, items []*quarantine.
 		r.Seen, r.Assigned, r.Pending = m.seen[it.ID], m.taken[it.ID], m.pending[it.ID]
 		r.Asked = m.request(who, it)
 		r.May = d.verbs(who, it, r.Asked != nil && r.Asked.State == asked)
+		r.Reasons = d.reasonsFor(r.May, it)
 	}
 	return rows, nil
 }

@@ -25,7 +25,7 @@ type letter struct {
 	Raw    string           // of the tab Raw
 	RawCut bool
 	Gone   string // why there is no content
-	Act    string // form that stands open: release, allow, ask
+	Act    string // form that stands open: release, allow, ask, delete, spam
 	To     []fate
 	Signed []string // domains whose DKIM signature holds
 	Allow  []choice

@@ -87,13 +87,21 @@ func (r rowView) recipients() []mail.RcptTo {
 func (r rowView) Can(verb string) bool { return slices.Contains(r.May, review.Verb(verb)) }
 
 // Verbs are those for the keys of the list.
-func (r rowView) Verbs() string {
-	words := make([]string, len(r.May))
-	for i, v := range r.May {
+func (r rowView) Verbs() string { return verbsLine(r.May) }
+
+func verbsLine(verbs []review.Verb) string {
+	words := make([]string, len(verbs))
+	for i, v := range verbs {
 		words[i] = string(v)
 	}
 	return strings.Join(words, " ")
 }
+
+// Why tells whether the site wants a reason for an act with it.
+func (r rowView) Why(verb string) bool { return slices.Contains(r.Reasons, review.Verb(verb)) }
+
+// Whys are the verbs for which it does, for the keys.
+func (r rowView) Whys() string { return verbsLine(r.Reasons) }
 
 // Waits tells mail that somebody still has to decide about.
 func (r rowView) Waits() bool { return r.State == quarantine.Kept && r.Pending == nil }

@@ -49,6 +49,8 @@ func (s *Server) words() template.FuncMap {
 		"symbol":  symbolOf,
 		"said":    said,
 		"keymap":  keymap,
+		"why":     why,
+		"single":  single,
 	}
 }
 

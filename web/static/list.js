@@ -65,11 +65,23 @@
       if (verb === "release" && can(row, "ask")) return open("?tab=text#ask");
       return notice("That cannot be done with this message, or not by you.", true);
     }
-    const done = await act({ do: verb, ids: [row.dataset.id] });
+    const reason = (row.dataset.why || "").split(" ").includes(verb) ? await whyOf(verb) : "";
+    if (reason === null) return link(row).focus();
+    const done = await act({ do: verb, ids: [row.dataset.id], ...(reason && { reason }) });
     if (!done) return;
     row.classList.add("going");
     if (!done.id) row.remove();
     go(1);
+  }
+  // whyOf asks for the reason that the site wants; null when nothing is to be done after all.
+  function whyOf(verb) {
+    const d = $("why"), field = $("why-text");
+    $("why-title").textContent = { release: "Release: why?", delete: "Delete: why?", spam: "Report as spam: why?" }[verb] || "Why?";
+    field.value = "";
+    d.returnValue = "";
+    d.showModal();
+    field.focus();
+    return new Promise((told) => d.addEventListener("close", () => told(d.returnValue === "go" && field.value.trim() ? field.value.trim() : null), { once: true }));
   }
   document.addEventListener("postern:final", (e) => { for (const id of e.detail || []) $("r-" + id)?.remove(); });
   document.addEventListener("postern:undone", (e) => { for (const id of e.detail || []) { const r = $("r-" + id); r?.classList.remove("going"); if (r) { link(r).focus(); } } });

@@ -4,7 +4,7 @@
   const { $, act, call, keys, notice, later } = postern;
   const page = document.querySelector(".letter");
   if (!page) return;
-  const id = page.dataset.id, may = (page.dataset.may || "").split(" ");
+  const id = page.dataset.id, may = (page.dataset.may || "").split(" "), why = (page.dataset.why || "").split(" ");
   let list = null;
   try { list = JSON.parse(sessionStorage.getItem("list")); } catch { list = null; }
   const at = list?.ids?.indexOf(id) ?? -1;
@@ -19,12 +19,13 @@
   sessionStorage.setItem("at", id);
 
   // What is done with a message that is finished goes on to the next one; the undo goes along.
-  async function does(verb) {
+  async function does(verb, reason) {
     if (!may.includes(verb)) {
       if (verb === "release" && may.includes("ask")) return open("ask");
       return notice("That cannot be done with this message, or not by you.", true);
     }
-    const done = await act({ do: verb, ids: [id] });
+    if (why.includes(verb) && !reason?.trim()) return open(verb);
+    const done = await act({ do: verb, ids: [id], ...(reason && { reason }) });
     if (!done) return;
     if (!done.id) later(done.words);
     const to = beside(1);
@@ -35,7 +36,7 @@
     const d = $(name);
     if (!d) return notice("That cannot be done with this message, or not by you.", true);
     d.open = true;
-    d.querySelector("input:not([type=hidden]), select, textarea, button")?.focus();
+    (d.querySelector("input[required]") || d.querySelector("input:not([type=hidden]), select, textarea, button"))?.focus();
   }
   const tab = (name) => { const a = document.querySelector(`.tabs a[href$="tab=${name}"]`); if (a) { a.click(); return; } return false; };
   const close = () => { const d = document.querySelector("details.menu[open]"); if (!d) return false; d.open = false; d.querySelector("summary").focus(); };
@@ -50,7 +51,7 @@
 
   document.addEventListener("submit", (e) => {
     const verb = e.target.dataset.act;
-    if (verb) { e.preventDefault(); does(verb); }
+    if (verb) { e.preventDefault(); does(verb, e.target.elements.reason?.value); }
     const stay = e.target.dataset.stay;
     if (stay) { e.preventDefault(); act({ do: stay, ids: [id] }).then((done) => { if (done) { later(done.words); location.reload(); } }); }
   });
