@@ -2,16 +2,13 @@ package review
 
 import (
 	"context"
-	"errors"
+	"slices"
 
 	"postern/audit"
 	"postern/people"
 	"postern/quarantine"
 	"postern/store"
 )
-
-// auditMost is how many lines one page looks at for somebody who does not see all mail.
-const auditMost = 5000
 
 // Audit is a page of the log of acts, newest first; before 0 begins at its end. Who does not see
 // all mail reads own lines, and those about messages all of whose copies are in sight.
@@ -24,44 +21,42 @@ func (d *Desk) Audit(ctx context.Context, who *people.Actor, before int64, limit
 	}
 	limit = store.Page(limit)
 	out := []audit.Line{}
-	for looked := 0; looked < auditMost; {
-		lines, err := d.o.Audit.List(ctx, audit.Query{Before: before, Limit: 500})
+	for {
+		lines, err := d.o.Audit.List(ctx, audit.Query{Before: before, Limit: auditBatch})
 		if err != nil || len(lines) == 0 {
 			return out, err
 		}
+		seen, err := d.inSight(ctx, who, lines)
+		if err != nil {
+			return nil, err
+		}
 		for i := range lines {
-			before = lines[i].N
-			ok, err := d.maySeeLine(ctx, who, &lines[i])
-			if err != nil {
-				return nil, err
-			}
-			if !ok {
+			if lines[i].Who != who.Login && !seen[lines[i].Object] {
 				continue
 			}
 			if out = append(out, lines[i]); len(out) == limit {
 				return out, nil
 			}
 		}
-		looked += len(lines)
+		before = lines[len(lines)-1].N
 	}
-	return out, nil
 }
 
-func (d *Desk) maySeeLine(ctx context.Context, who *people.Actor, line *audit.Line) (bool, error) {
-	if line.Who == who.Login {
-		return true, nil
-	}
-	it, err := d.o.Quarantine.Get(ctx, line.Object)
-	if errors.Is(err, quarantine.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	for i := range it.Copies {
-		if !sees(who, &it.Copies[i]) {
-			return false, nil
+// auditBatch is how many lines are looked at together.
+const auditBatch = 500
+
+// inSight tells of which objects of some lines, being messages, the actor sees all copies.
+func (d *Desk) inSight(ctx context.Context, who *people.Actor, lines []audit.Line) (map[string]bool, error) {
+	var ids []string
+	for i := range lines {
+		if id := lines[i].Object; id != "" && lines[i].Who != who.Login && !slices.Contains(ids, id) {
+			ids = append(ids, id)
 		}
 	}
-	return true, nil
+	items, err := d.o.Quarantine.Some(ctx, ids)
+	seen := map[string]bool{}
+	for _, it := range items {
+		seen[it.ID] = !slices.ContainsFunc(it.Copies, func(c quarantine.Copy) bool { return !sees(who, &c) })
+	}
+	return seen, err
 }

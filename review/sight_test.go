@@ -1,14 +1,17 @@
 package review_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"postern/audit"
 	"postern/mail"
 	"postern/people"
 	"postern/quarantine"
@@ -389,5 +392,34 @@ func TestW11_HostileInput(t *testing.T) {
 	}
 	if n := b.lines(t); n != 0 {
 		t.Errorf("%d lines", n)
+	}
+}
+
+// However much others did, an auditor of some domains gets full pages until the log ends.
+func TestW13_AuditPagesAreFull(t *testing.T) {
+	b := newBed(t)
+	mine := b.hold(t, "spam", "ann@example.org")
+	var wg sync.WaitGroup
+	note := func(n int, object string) {
+		for range n {
+			wg.Go(func() {
+				if err := b.log.Note(context.Background(), audit.Line{Who: "x", Act: "read", Object: object}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	note(3, mine.ID)
+	note(5200, "elsewhere")
+	note(1, mine.ID)
+	who := auditor()
+	who.Domains = []string{"example.org"}
+	lines, err := b.Audit(t.Context(), who, 0, 3)
+	if err != nil || len(lines) != 3 || lines[2].N != 2 {
+		t.Fatalf("%+v, %v", lines, err)
+	}
+	if lines, err = b.Audit(t.Context(), who, lines[2].N, 3); err != nil || len(lines) != 1 || lines[0].N != 1 {
+		t.Errorf("%+v, %v", lines, err)
 	}
 }

@@ -56,7 +56,7 @@ func owner(who *people.Actor) string {
 
 // SaveView keeps a Find under a name, in place of one of that name.
 func (d *Desk) SaveView(ctx context.Context, who *people.Actor, v View) error {
-	if err := d.may(ctx, who, people.SeeMail, "save view", v.Name); err != nil {
+	if err := d.may(ctx, who, people.SeeMail, "save-view", v.Name); err != nil {
 		return err
 	}
 	v.Name = strings.TrimSpace(v.Name)
@@ -70,7 +70,7 @@ func (d *Desk) SaveView(ctx context.Context, who *people.Actor, v View) error {
 		return err
 	}
 	v.Find.Cursor = ""
-	line := d.line(who, "save view", v.Name, lineDone)
+	line := d.line(who, "save-view", v.Name, lineDone)
 	line.After = jsonOf(v.Find)
 	return d.noteWith(ctx, line, func(tx *store.Tx) error {
 		var n int
@@ -87,10 +87,10 @@ func (d *Desk) SaveView(ctx context.Context, who *people.Actor, v View) error {
 
 // DropView forgets a view of the actor's own.
 func (d *Desk) DropView(ctx context.Context, who *people.Actor, name string) error {
-	if err := d.may(ctx, who, people.SeeMail, "drop view", name); err != nil {
+	if err := d.may(ctx, who, people.SeeMail, "drop-view", name); err != nil {
 		return err
 	}
-	err := d.noteWith(ctx, d.line(who, "drop view", name, lineDone), func(tx *store.Tx) error {
+	err := d.noteWith(ctx, d.line(who, "drop-view", name, lineDone), func(tx *store.Tx) error {
 		n, err := tx.Exec("DELETE FROM review_views WHERE person = ? AND name = ?", owner(who), name)
 		if err == nil && n == 0 {
 			err = ErrNotFound
@@ -98,7 +98,7 @@ func (d *Desk) DropView(ctx context.Context, who *people.Actor, name string) err
 		return err
 	})
 	if errors.Is(err, ErrNotFound) {
-		return d.refuse(ctx, who, "drop view", name, ErrNotFound)
+		return d.refuse(ctx, who, "drop-view", name, ErrNotFound)
 	}
 	return err
 }

@@ -71,7 +71,7 @@ func badCall(format string, args ...any) error {
 	return &callError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
-// text, number and moment read parameters of the query.
+// text, number, yes and moment read parameters of the query.
 func (c *call) text(name string) string { return c.r.URL.Query().Get(name) }
 
 func (c *call) number(name string, otherwise, most int) (int, error) {
@@ -84,6 +84,17 @@ func (c *call) number(name string, otherwise, most int) (int, error) {
 		return 0, badCall("%s: %q is no number from 0 to %d", name, clip(s), most)
 	}
 	return n, nil
+}
+
+func (c *call) yes(name string) (bool, error) {
+	switch s := c.text(name); s {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, badCall("%s: %q is neither true nor false", name, clip(s))
+	}
 }
 
 func (c *call) moment(name string) (time.Time, error) {
@@ -114,9 +125,6 @@ func (s *Server) api() {
 	s.mux.HandleFunc("GET "+apiRoot+"/openapi.json", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(OpenAPI())
-	})
-	s.mux.HandleFunc(apiRoot+"/", func(w http.ResponseWriter, r *http.Request) {
-		s.problem(w, r, &callError{http.StatusNotFound, "There is no such call; see " + apiRoot + "/openapi.json."})
 	})
 }
 

@@ -159,12 +159,20 @@ func ruleCalls() []endpoint {
 		},
 	}, {
 		method: "POST", path: "/rules/try", name: "tryRules", does: "Checks a draft: errors, warnings, tests, and with days what would have become of past mail.",
-		needs: people.DraftRules, params: []param{{"days", "integer", "Of past mail; 0 (when not given) for none, at most 30."}},
+		needs: people.DraftRules, params: []param{{"days", "integer", "Of past mail; 0 (when not given) for none, at most 30."},
+			{"errors_only", "boolean", "true: only what is wrong with it, quick enough to ask while somebody types; neither tests nor past mail."}},
 		body: typeOf[review.Draft](), answer: typeOf[review.Trial](),
 		call: func(c *call) (any, error) {
 			days, err := c.number("days", 0, 30)
 			if err != nil {
 				return nil, err
+			}
+			only, err := c.yes("errors_only")
+			if err != nil {
+				return nil, err
+			}
+			if only {
+				days = review.OnlyErrors
 			}
 			return c.desk.TryRules(c.ctx, c.who, *c.body.(*review.Draft), days)
 		},

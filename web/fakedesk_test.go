@@ -180,7 +180,14 @@ func (d *fakeDesk) List(_ context.Context, who *people.Actor, f review.Find) (*r
 
 func (d *fakeDesk) Track(ctx context.Context, who *people.Actor, f review.Find) (*review.Page, error) {
 	f.View = "all"
-	return d.List(ctx, who, f)
+	page, err := d.List(ctx, who, f)
+	if err == nil {
+		page.Rows = slices.Clone(page.Rows)
+		for i := range page.Rows {
+			page.Rows[i].May, page.Rows[i].State = nil, "" // as the real one
+		}
+	}
+	return page, err
 }
 
 func (d *fakeDesk) Message(_ context.Context, who *people.Actor, id string) (*review.Message, error) {

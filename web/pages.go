@@ -87,7 +87,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, status int, name
 	sc.Who, sc.Token = actor(r), s.csrf(r)
 	var b bytes.Buffer
 	if err := s.pages[name].ExecuteTemplate(&b, block, sc); err != nil {
-		s.cfg.Log.Error("a page could not be made", "page", name, "error", err)
+		s.cfg.Log.Error("a page could not be made", "request", requestID(r), "page", name, "error", err)
+		if name != "problem" {
+			s.refuse(w, r, &callError{http.StatusInternalServerError, "This page could not be made. The log says why, under the number " + requestID(r) + "."})
+			return
+		}
 		http.Error(w, "This page could not be made. The log says why.", http.StatusInternalServerError)
 		return
 	}
@@ -108,7 +112,7 @@ func (s *Server) static(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
 	b, err := staticFiles.ReadFile("static/" + name)
 	if err != nil {
-		http.NotFound(w, r)
+		s.refuse(w, r, &callError{http.StatusNotFound, "There is no such file."})
 		return
 	}
 	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}

@@ -51,7 +51,10 @@ func (s *Server) logPage(w http.ResponseWriter, r *http.Request)  { s.listPage(w
 
 func (s *Server) listPage(w http.ResponseWriter, r *http.Request, path string) {
 	at := spotOf(path, r.URL.Query())
-	l := listing{At: at, Log: path == "/log", Verbs: bulkVerbs(actor(r))}
+	l := listing{At: at, Log: path == "/log"}
+	if !l.Log { // what is told there can be looked at, and no more
+		l.Verbs = bulkVerbs(actor(r))
+	}
 	page, err := s.find(r, at)
 	var wrong *review.QueryError
 	switch {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"postern/mail"
 	"postern/quarantine"
@@ -59,6 +60,9 @@ func (r rowView) Title() string {
 	}
 	return r.Subject
 }
+
+// LongTitle tells a subject that the head of the page does not hold.
+func (r rowView) LongTitle() bool { return utf8.RuneCountInString(r.Title()) > 120 }
 
 // To is the first recipient.
 func (r rowView) To() string {

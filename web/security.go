@@ -19,14 +19,15 @@ const maxBody = 1 << 20
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = s.withClient(withRequestID(r))
 	s.guard(w.Header(), r)
-	defer s.recovered(w, r)
+	defer func() { s.recovered(w, r, recover()) }()
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if refused := s.checkOrigin(r); refused != nil {
 		s.refuse(w, r, refused)
 		return
 	}
-	if r = s.authenticate(w, r); r != nil {
-		s.mux.ServeHTTP(w, r)
+	if known := s.authenticate(w, r); known != nil {
+		r = known
+		s.route(w, r)
 	}
 }
 
@@ -52,8 +53,7 @@ func (s *Server) guard(h http.Header, r *http.Request) {
 func (s *Server) secure() bool { return strings.HasPrefix(s.cfg.Origin, "https://") }
 
 // recovered answers for a handler that panicked; the log knows where.
-func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
-	p := recover()
+func (s *Server) recovered(w http.ResponseWriter, r *http.Request, p any) {
 	if p == nil {
 		return
 	}
@@ -66,11 +66,16 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 
 // refuse answers a request that goes no further, in the form that its caller reads.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, e *callError) {
-	if strings.HasPrefix(r.URL.Path, "/api/") {
+	if isCall(r) {
 		s.problem(w, r, e)
 		return
 	}
 	s.show(w, r, e.status, "problem", screen{Title: http.StatusText(e.status), Data: e.words})
+}
+
+// isCall tells calls of the API from pages.
+func isCall(r *http.Request) bool {
+	return r.URL.Path == "/api" || strings.HasPrefix(r.URL.Path, "/api/")
 }
 
 // checkOrigin lets what changes something come from our own pages alone (W-06): by Origin, by
@@ -84,7 +89,7 @@ func (s *Server) checkOrigin(r *http.Request) *callError {
 	if err := s.checkMedia(r); err != nil {
 		return err
 	}
-	if strings.HasPrefix(r.URL.Path, "/api/") && r.Header.Get("Authorization") != "" {
+	if isCall(r) && r.Header.Get("Authorization") != "" {
 		return nil // the cookie is not looked at then
 	}
 	elsewhere := &callError{http.StatusForbidden, "This request did not come from a page of Postern at " + s.cfg.Origin +
@@ -106,7 +111,7 @@ func (s *Server) checkMedia(r *http.Request) *callError {
 		return nil
 	}
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	form, api := media == "application/x-www-form-urlencoded", strings.HasPrefix(r.URL.Path, "/api/")
+	form, api := media == "application/x-www-form-urlencoded", isCall(r)
 	if err == nil && (media == "application/json" || form && !api) {
 		return nil
 	}
@@ -158,7 +163,7 @@ func tokenOf(cookie string) string {
 // formToken tells whether a form, or the header that stands for it, has the token of its browser.
 func (s *Server) formToken(r *http.Request) bool {
 	got := r.Header.Get("X-CSRF-Token")
-	if got == "" && !strings.HasPrefix(r.URL.Path, "/api/") {
+	if got == "" && !isCall(r) {
 		got = r.PostFormValue("csrf")
 	}
 	ok := false

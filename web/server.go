@@ -30,6 +30,8 @@ type Server struct {
 	now    func() time.Time
 	spool  *mail.Spool // messages that are looked at
 	cross  http.CrossOriginProtection
+
+	streams streams // of new mail
 }
 
 // New makes a server. Nothing in it needs closing. It panics when an embedded template cannot be

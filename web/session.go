@@ -76,11 +76,14 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) *http.Requ
 	if who != nil {
 		return withActor(r, who)
 	}
+	if !s.answered(r) {
+		return r // signing in would not help
+	}
 	if !public(r.URL.Path) {
 		s.askToSignIn(w, r, session)
 		return nil
 	}
-	if r.Method == http.MethodGet && !strings.HasPrefix(r.URL.Path, "/api/") && s.csrf(r) == "" {
+	if r.Method == http.MethodGet && !isCall(r) && s.csrf(r) == "" {
 		var b [32]byte
 		rand.Read(b[:])
 		value := base64.RawURLEncoding.EncodeToString(b[:])
@@ -95,7 +98,7 @@ func (s *Server) identify(r *http.Request) (*people.Actor, *people.Session, erro
 	if s.cfg.People == nil {
 		return nil, nil, people.ErrNobody
 	}
-	if given := r.Header.Values("Authorization"); len(given) > 0 && strings.HasPrefix(r.URL.Path, "/api/") {
+	if given := r.Header.Values("Authorization"); len(given) > 0 && isCall(r) {
 		scheme, token, _ := strings.Cut(given[0], " ")
 		if len(given) > 1 || !strings.EqualFold(scheme, "Bearer") || len(token) > maxCookie {
 			return nil, nil, people.ErrNobody

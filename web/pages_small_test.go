@@ -1,0 +1,110 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"postern/people"
+	"postern/review"
+)
+
+// In the list of every message nothing can be chosen: nothing can be done there.
+func TestTrackingHasNothingToChoose(t *testing.T) {
+	b := newBed(t, people.Admin)
+	for path, want := range map[string]bool{"/": true, "/log": false} {
+		page := b.get(path)
+		for _, sign := range []string{`id="pick-page"`, `name="do"`, `name="everything"`, `name="id"`} {
+			if strings.Contains(page, sign) != want {
+				t.Errorf("%s: %s is there: %v", path, sign, !want)
+			}
+		}
+	}
+}
+
+// A subject of 900 characters leaves room for the message, and can be read whole.
+func TestLongSubject(t *testing.T) {
+	b := newBed(t, people.Operator)
+	long := strings.Repeat("word ", 180) + "END"
+	b.desk.rows[0].Subject = long
+	page := b.get("/m/" + sampleID(1))
+	_, head, _ := strings.Cut(page, "<h1>")
+	head, rest, _ := strings.Cut(head, "</h1>")
+	if len(head) > 200 || strings.Contains(head, "END") {
+		t.Errorf("the head is %q", head)
+	}
+	if !strings.Contains(rest, `<details class="whole-subject"><summary>The whole subject</summary><p><bdi>`+long) {
+		t.Error("the whole subject is nowhere")
+	}
+	if strings.Contains(b.get("/m/"+sampleID(2)), "whole-subject") {
+		t.Error("a short subject is shown twice")
+	}
+}
+
+// The API checks a draft for mistakes alone, as the editor does.
+func TestTryRulesForErrorsOnly(t *testing.T) {
+	d := &tryDesk{}
+	for query, want := range map[string]int{"": 0, "?days=7": 7, "?errors_only=true": review.OnlyErrors, "?errors_only=true&days=7": review.OnlyErrors, "?errors_only=false&days=7": 7} {
+		if w := apiCall(d, as(people.Admin), "POST", "/rules/try"+query, `{"files":[]}`); w.Code != 200 || d.days != want {
+			t.Errorf("%q: %d, %d days, want %d", query, w.Code, d.days, want)
+		}
+	}
+	if w := apiCall(d, as(people.Admin), "POST", "/rules/try?errors_only=yes", `{"files":[]}`); w.Code != 400 {
+		t.Error(w.Code)
+	}
+}
+
+type tryDesk struct {
+	Desk
+	days int
+}
+
+func (d *tryDesk) TryRules(_ context.Context, _ *people.Actor, _ review.Draft, days int) (*review.Trial, error) {
+	d.days = days
+	return &review.Trial{}, nil
+}
+
+// One person has so many streams open and no more; others have theirs, and one that ends makes room.
+func TestW11_StreamsAreBounded(t *testing.T) {
+	s := New(Config{Desk: &apiDesk{rows: make(chan review.Row)}, Log: quiet()})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who := as(people.Operator)
+		who.ID = r.Header.Get("X-Test-Person")
+		s.mux.ServeHTTP(w, withActor(r, who))
+	}))
+	defer srv.Close()
+	open := func(person string) (int, func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r, _ := http.NewRequestWithContext(ctx, "GET", srv.URL+apiRoot+"/held/events", nil)
+		r.Header.Set("X-Test-Person", person)
+		resp, err := srv.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, func() { cancel(); resp.Body.Close() }
+	}
+	var ends []func()
+	for i := range mostStreams + 1 {
+		code, end := open("ann")
+		if want := map[bool]int{true: 200, false: 429}[i < mostStreams]; code != want {
+			t.Errorf("stream %d: %d", i, code)
+		}
+		ends = append(ends, end)
+	}
+	code, end := open("ben")
+	if ends = append(ends, end); code != 200 {
+		t.Errorf("somebody else: %d", code)
+	}
+	for _, end := range ends {
+		end()
+	}
+	for code := 429; code != 200; { // the server sees the end of a connection when it sees it
+		if t.Context().Err() != nil {
+			t.Fatal("no stream is free again")
+		}
+		code, end = open("ann")
+		end()
+	}
+}
