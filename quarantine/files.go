@@ -38,6 +38,7 @@ type Blob struct {
 type Blobs interface {
 	Put(ctx context.Context, id string, r io.Reader) (Blob, error) // durable when it returns
 	Open(ctx context.Context, id string) (io.ReadCloser, error)    // fs.ErrNotExist when there is none
+	Raw(ctx context.Context, id string) (io.ReadCloser, error)     // as it lies there, for a backup
 	Delete(ctx context.Context, id string) error                   // nil when there is none
 	Stat(ctx context.Context, id string) (changed time.Time, ok bool, err error)
 	Walk(ctx context.Context, fn func(ids []string) error) error              // all of them, some at a time

@@ -15,8 +15,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Open gives the bytes that Put was given; damage that zstd sees is ErrCorrupt.
-func (b *files) Open(ctx context.Context, id string) (io.ReadCloser, error) {
+// Raw gives the file of a message as it is.
+func (b *files) Raw(ctx context.Context, id string) (io.ReadCloser, error) {
 	if !validID(id) {
 		return nil, fmt.Errorf("open message: %q: %w", id, fs.ErrNotExist)
 	}
@@ -25,7 +25,21 @@ func (b *files) Open(ctx context.Context, id string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open message: %w", err)
 	}
+	return f, nil
+}
+
+// Open gives the bytes that Put was given; damage that zstd sees is ErrCorrupt.
+func (b *files) Open(ctx context.Context, id string) (io.ReadCloser, error) {
+	f, err := b.Raw(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return b.unpack(f)
+}
+
+func (b *files) unpack(f io.ReadCloser) (io.ReadCloser, error) {
 	in := &source{r: f}
+	var err error
 	dec, ok := b.decoders.Get().(*zstd.Decoder)
 	if ok {
 		err = dec.Reset(in)

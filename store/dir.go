@@ -30,6 +30,9 @@ func prepare(dir string) error {
 			return fmt.Errorf("data directory: %w", err)
 		}
 	}
+	if err := Orphaned(dir); err != nil {
+		return err
+	}
 	// SQLite would make it with 0644; its log and index files take over mode and owner.
 	f, err := os.OpenFile(filepath.Join(dir, File), os.O_CREATE|os.O_EXCL|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -42,6 +45,22 @@ func prepare(dir string) error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	return syncDirs(dir, filepath.Dir(dir))
+}
+
+// Orphaned refuses to begin anew where a database has been: its messages, or its log, are there.
+func Orphaned(dir string) error {
+	if _, err := os.Lstat(filepath.Join(dir, File)); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	left, err := fs.Glob(os.DirFS(dir), Messages+"/?/*.zst")
+	if err == nil && len(left) == 0 {
+		left, err = fs.Glob(os.DirFS(dir), File+"-wal")
+	}
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w: %s is missing, though %s is there: restore a backup, or move the folder away to begin anew",
+		ErrCorrupt, filepath.Join(dir, File), left[0])
 }
 
 func syncDirs(dirs ...string) error {

@@ -5,30 +5,27 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"postern/filters"
 	"postern/gateway"
 	"postern/mail"
-	"postern/quarantine"
 	"postern/rules"
-	"postern/store"
 )
 
 // checkCmd looks at configuration and rules, then at the neighbours.
 type checkCmd struct {
 	settings
 	Offline bool `help:"Do not ask the neighbours (internal servers, DNS, clamd)."`
+	Full    bool `help:"Read the whole database with its indexes, and every held message: it may take minutes."`
 	Force   bool `help:"Tests beside the rules that fail are told, but are no failure."`
 	JSON    bool `name:"json" help:"As JSON: errors, warnings, rules with what they need and their earliest reply."`
 }
 
 // Help is shown by --help.
 func (checkCmd) Help() string {
-	return "Example:\n  postern check -c /etc/postern/postern.yaml && systemctl reload postern\n\n" +
+	return "Example:\n  postern check -c /etc/postern/postern.yaml && systemctl reload postern\n  postern check --data /var/lib/postern --full\n\n" +
 		"It changes nothing. A line that begins with FAIL, and exit code 1, mean that mail could not be taken, or that a reload would refuse the rules."
 }
 
@@ -57,6 +54,14 @@ func (c *checkCmd) Run(out output) error {
 
 // check fills in the report. Its error ends the check.
 func (c *checkCmd) check(r *checkReport) error {
+	if c.dataOnly() {
+		cfg, err := c.read()
+		if err != nil {
+			return err
+		}
+		r.data(context.Background(), cfg, c.Full)
+		return nil
+	}
 	cfg, err := c.load()
 	if err != nil {
 		return err
@@ -88,9 +93,21 @@ func (c *checkCmd) check(r *checkReport) error {
 		r.upstream(ctx, cfg)
 		r.dns(ctx, cfg, resolver)
 		r.clamav(ctx, cfg)
-		r.data(ctx, cfg)
+		if c.Full {
+			ctx = context.Background() // as long as it takes
+		}
+		r.data(ctx, cfg, c.Full)
 	}
 	return nil
+}
+
+// dataOnly: a data folder is named and nothing else, so it is looked at alone.
+func (c *checkCmd) dataOnly() bool {
+	if c.Data == "" || c.Config != "" || len(c.Domain)+len(c.Upstream) > 0 {
+		return false
+	}
+	_, err := os.Stat(defaultFile)
+	return err != nil
 }
 
 // earliestReplies tells for each rule at which point of the transaction it can first answer:
@@ -218,56 +235,5 @@ func (r *checkReport) clamav(ctx context.Context, cfg *Config) {
 	}
 	if size := int64(cfg.ClamAV.MaxSize); size > 0 && size < limit {
 		r.warn("clamav.max_size (%d bytes) is below the largest message (%d): what is larger is held unscanned", size, limit)
-	}
-}
-
-func (r *checkReport) data(ctx context.Context, cfg *Config) {
-	if _, err := os.Stat(cfg.Data); err != nil {
-		if st, perr := os.Stat(filepath.Dir(cfg.Data)); perr != nil || !st.IsDir() {
-			r.fail("data folder %s: neither it nor the folder above is there", cfg.Data)
-			return
-		}
-	}
-	if noStore(cfg.Data) != "" {
-		r.ok("data folder %s is filled at the first start", cfg.Data)
-		return
-	}
-	if err := store.AsOwner(cfg.Data); err != nil {
-		r.warn("data folder: %v", err)
-	}
-	s, err := openStores(ctx, cfg, slog.New(slog.DiscardHandler), false)
-	if err != nil {
-		r.fail("%v", err)
-		return
-	}
-	defer s.close()
-	if err := s.db.Check(ctx); err != nil {
-		r.fail("database: %v", err)
-		return
-	}
-	rep, err := s.quarantine.Check(ctx)
-	if err != nil {
-		r.fail("quarantine: %v", err)
-		return
-	}
-	u, err := s.quarantine.Usage(ctx)
-	if err != nil {
-		r.fail("quarantine: %v", err)
-		return
-	}
-	r.ok("data folder %s: %d held messages, %d MiB of %d", cfg.Data, u.Items, u.Bytes>>20, u.Max>>20)
-	for _, f := range []struct {
-		what  string
-		found quarantine.Found
-	}{
-		{"files without a row: set aside at the next start", rep.Orphans},
-		{"releases that a crash interrupted, perhaps delivered: postern held list --state releasing", rep.Perhaps},
-	} {
-		if f.found.Count > 0 {
-			r.warn("%d %s: %s", f.found.Count, f.what, strings.Join(f.found.IDs[:min(len(f.found.IDs), 5)], " "))
-		}
-	}
-	if rep.Missing.Count > 0 {
-		r.fail("%d rows whose message file is gone: damage on disk, restore it from a backup: %s", rep.Missing.Count, strings.Join(rep.Missing.IDs[:min(len(rep.Missing.IDs), 5)], " "))
 	}
 }

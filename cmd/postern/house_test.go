@@ -33,6 +33,7 @@ var rooms = map[string][]string{
 	"postern/rules":           {"postern/mail", "postern/search"},
 	"postern/quarantine":      {"postern/mail", "postern/store", "postern/search"},
 	"postern/breaker":         {},
+	"postern/backup":          {"postern/store", "postern/quarantine"},
 	"postern/policies":        {"postern/store"},
 	"postern/journal":         {"postern/mail", "postern/store", "postern/search"},
 	"postern/lists":           {"postern/mail", "postern/store"},

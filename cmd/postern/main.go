@@ -33,6 +33,8 @@ type cli struct {
 	Log     logCmd     `cmd:"" help:"What became of a message, and why: search, show."`
 	Audit   auditCmd   `cmd:"" help:"Who did what with held mail, rules and accounts: list, verify."`
 	Digest  digestCmd  `cmd:"" help:"Mail to users about what is held for them: show, send, and who gets it how often."`
+	Backup  backupCmd  `cmd:"" help:"Save held mail, journal, lists and accounts to one file, while the gateway runs."`
+	Restore restoreCmd `cmd:"" help:"Bring a backup back into an empty folder, and look through it."`
 	User    userCmd    `cmd:"" help:"Who may sign in, and the tokens of programs: add, list, change, passwd, remove, token."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
