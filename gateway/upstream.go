@@ -37,7 +37,7 @@ type ServerConfig struct {
 	TLSName     string         // name that the certificate must have; "" is the address's host
 	TLSRoots    *x509.CertPool // whom to trust; nil is the system's
 	TLSInsecure bool           // with require: take any certificate (tls_verify: false)
-	XForward    bool           // tell the client's address and name when XFORWARD is offered
+	Forward     Forward        // how the server is told who the client is; "" is none
 	Chunking    bool           // small mail by BDAT where CHUNKING is offered (RFC 3030): only to servers that are known to mean it
 	MaxOpen     int            // from so many on, connections that wait for an upload are taken over; 0 is 40
 	MaxIdle     int            // connections kept open for each address; 0 is 20, negative is none
@@ -118,6 +118,13 @@ func newServerGroup(s *Servers, name string, c ServerConfig) (*serverGroup, erro
 	default:
 		return nil, fmt.Errorf("TLS mode %q: want require, opportunistic or none", c.TLS)
 	}
+	switch c.Forward {
+	case "":
+		c.Forward = ForwardNone
+	case ForwardNone, ForwardXForward, ForwardXClient, ForwardProxy:
+	default:
+		return nil, fmt.Errorf("forward %q: want none, xforward, xclient or proxy", c.Forward)
+	}
 	c.Idle = cmp.Or(c.Idle, 30*time.Second)
 	c.Down = cmp.Or(c.Down, 30*time.Second)
 	c.MaxOpen = cmp.Or(c.MaxOpen, 40)
@@ -196,7 +203,7 @@ func (s *Servers) Begin(ctx context.Context, route string, env mail.Envelope) (D
 	if g == nil {
 		return nil, fmt.Errorf("no internal server %q", route)
 	}
-	l, err := g.connection(ctx, false)
+	l, err := g.connection(ctx, g.cfg.Forward.guest(env.Client), false)
 	if err != nil {
 		return nil, err
 	}

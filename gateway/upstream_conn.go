@@ -32,6 +32,9 @@ type link struct {
 	size     bool     // SIZE is offered, perhaps without a limit
 	chunking bool     // BDAT is offered
 	xforward []string // attributes of XFORWARD that are offered
+	xclient  []string // attributes of XCLIENT that were offered before it was said
+	guest    guest    // the client that it is for; zero: for any
+	told     bool     // XFORWARD was taken on it
 	name     string   // as it calls itself
 	tls      string   // version and cipher; "" in clear
 	since    time.Time

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -95,7 +96,7 @@ func (d *delivery) connect(ctx context.Context, fresh bool) error {
 	if d.link != nil {
 		return nil
 	}
-	l, err := d.group.connection(ctx, fresh)
+	l, err := d.group.connection(ctx, d.group.cfg.Forward.guest(d.env.Client), fresh)
 	if err != nil {
 		return err
 	}
@@ -120,13 +121,29 @@ func (d *delivery) say(ctx context.Context, cmds []command) ([]answer, error) {
 	}
 	l.host.answered()
 	l.used, l.dirty = true, true
+	if err := d.told(l, cmds, answers); err != nil {
+		d.drop()
+		return nil, &serverError{l.host.addr, err, true}
+	}
+	return answers, nil
+}
+
+// told looks what became of XFORWARD. Where it was taken before and now is not, the server
+// would take the client of an earlier message for that of this one: a new connection has to be.
+func (d *delivery) told(l *link, cmds []command, answers []answer) error {
 	for i, a := range answers {
-		if a.code >= 400 && strings.HasPrefix(cmds[i].line, "XFORWARD") {
+		switch {
+		case !strings.HasPrefix(cmds[i].line, "XFORWARD"):
+		case a.code < 400:
+			l.told = true
+		case l.host.noIPv6(d.env.Client.Addr), l.told:
+			return fmt.Errorf("%w: XFORWARD: %v", errLinkDied, a.reply())
+		default:
 			l.xforward = nil // not again on this connection
 			d.group.servers.log.Warn("internal server refuses XFORWARD", "address", l.host.addr, "reply", a.reply().String())
 		}
 	}
-	return answers, nil
+	return nil
 }
 
 // timedOut reports whether we waited in vain: not for a client of ours that went.

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"strconv"
-	"strings"
 
 	"postern/mail"
 )
@@ -97,69 +96,4 @@ func (l *link) rcptLine(to *mail.RcptTo) string {
 		line += " ORCPT=" + to.ORcpt
 	}
 	return line
-}
-
-// xforwardLine tells the server who the client is (Postfix XFORWARD_README), of what it
-// wants to know. All of that is said for each message, since the server may remember
-// that of the one before.
-func (l *link) xforwardLine(env *mail.Envelope) string {
-	if !l.host.group.cfg.XForward {
-		return ""
-	}
-	line := ""
-	for _, name := range l.xforward {
-		value := ""
-		switch name {
-		case "NAME": // we look no names up
-		case "ADDR":
-			if a := env.Client.Addr.Unmap(); a.Is6() {
-				value = "IPV6:" + a.WithZone("").String()
-			} else if a.IsValid() {
-				value = a.String()
-			}
-		case "PORT":
-			if env.Client.Port != 0 {
-				value = strconv.Itoa(int(env.Client.Port))
-			}
-		case "HELO":
-			value = env.Client.Helo
-		case "PROTO":
-			if value = "SMTP"; env.Client.ESMTP {
-				value = "ESMTP"
-			}
-		case "IDENT":
-			value = env.ID
-		default:
-			continue
-		}
-		if value = xtext(value); value == "" {
-			value = "[UNAVAILABLE]"
-		}
-		line += " " + name + "=" + value
-	}
-	if line == "" {
-		return ""
-	}
-	return "XFORWARD" + line
-}
-
-// maxXtext keeps the whole of XFORWARD on a line of 512 bytes.
-const maxXtext = 120
-
-// xtext encodes s (RFC 3461 4), cut to maxXtext bytes.
-func xtext(s string) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if b.Len()+3 > maxXtext {
-			break
-		}
-		if c > ' ' && c <= '~' && c != '+' && c != '=' {
-			b.WriteByte(c)
-		} else {
-			b.Write([]byte{'+', hex[c>>4], hex[c&15]})
-		}
-	}
-	return b.String()
 }

@@ -21,15 +21,15 @@ type handshakeError struct{ err error }
 func (e *handshakeError) Error() string { return "STARTTLS: " + e.err.Error() }
 func (e *handshakeError) Unwrap() error { return e.err }
 
-// openLink connects and greets.
-func openLink(ctx context.Context, h *serverHost, mode TLSMode) (*link, error) {
+// openLink connects and greets, for who.
+func openLink(ctx context.Context, h *serverHost, who guest, mode TLSMode) (*link, error) {
 	dialer := net.Dialer{Timeout: h.group.cfg.Timeouts.Connect}
 	sock, err := dialer.DialContext(ctx, h.network, h.addr)
 	if err != nil {
 		return nil, err
 	}
 	h.open.Add(1)
-	l := &link{host: h, sock: sock, conn: sock, r: bufio.NewReaderSize(sock, maxReplyLine)}
+	l := &link{host: h, guest: who, sock: sock, conn: sock, r: bufio.NewReaderSize(sock, maxReplyLine)}
 	if sc, ok := sock.(syscall.Conn); ok {
 		l.raw, _ = sc.SyscallConn()
 		l.peek = l.look
@@ -44,6 +44,12 @@ func openLink(ctx context.Context, h *serverHost, mode TLSMode) (*link, error) {
 // greet goes from the banner to the last EHLO.
 func (l *link) greet(ctx context.Context, mode TLSMode) error {
 	defer l.guard(ctx)()
+	if l.host.group.cfg.Forward == ForwardProxy {
+		l.out = appendProxyHeader(l.out[:0], l.guest.addr, addrPort(l.sock.RemoteAddr()))
+		if err := l.flush(); err != nil {
+			return l.fail(ctx, "PROXY header", err)
+		}
+	}
 	a, err := l.read(l.times().Reply)
 	if err != nil {
 		return l.fail(ctx, "greeting", err)
@@ -52,40 +58,49 @@ func (l *link) greet(ctx context.Context, mode TLSMode) error {
 		return fmt.Errorf("greeting: %v", a.reply())
 	}
 	l.name, _, _ = strings.Cut(a.text, " ")
-	if err := l.hello(ctx); err != nil {
+	if err := l.hello(ctx, l.host.group.cfg.Helo); err != nil {
 		return err
 	}
 	switch {
 	case mode == TLSNone:
-		return nil
 	case l.ext.StartTLS:
-		return l.startTLS(ctx)
+		if err := l.startTLS(ctx); err != nil {
+			return err
+		}
 	case mode == TLSRequire:
 		return errors.New("STARTTLS is not offered, but required")
 	}
-	return nil
+	return l.introduce(ctx)
 }
+
+// A helloRefused is a refusal of EHLO and HELO.
+type helloRefused struct {
+	verb  string
+	reply *mail.Reply
+}
+
+func (e *helloRefused) Error() string { return e.verb + ": " + e.reply.String() }
 
 // hello says EHLO, or HELO to who does not know that, and forgets all that was
 // offered before.
-func (l *link) hello(ctx context.Context) error {
-	a, err := l.one(ctx, "EHLO "+l.host.group.cfg.Helo)
+func (l *link) hello(ctx context.Context, name string) error {
+	a, err := l.one(ctx, "EHLO "+name)
 	if err != nil {
 		return err
 	}
-	l.ext, l.size, l.chunking, l.xforward = mail.Extensions{}, false, false, nil
+	l.ext, l.size, l.chunking, l.xforward, l.xclient = mail.Extensions{}, false, false, nil, nil
 	if a.code/100 == 5 {
-		a, err = l.one(ctx, "HELO "+l.host.group.cfg.Helo)
+		a, err = l.one(ctx, "HELO "+name)
 		if err != nil {
 			return err
 		}
 		if a.code != 250 {
-			return fmt.Errorf("HELO: %v", a.reply())
+			return &helloRefused{"HELO", a.reply()}
 		}
 		return nil
 	}
 	if a.code != 250 {
-		return fmt.Errorf("EHLO: %v", a.reply())
+		return &helloRefused{"EHLO", a.reply()}
 	}
 	for i, line := range a.lines() {
 		if i == 0 {
@@ -126,12 +141,18 @@ func (l *link) offer(words []string) {
 		l.ext.StartTLS = true
 	case "XCLIENT":
 		l.ext.XClient = true
+		l.xclient = upper(words[1:])
 	case "XFORWARD":
 		l.ext.XForward = true
-		for _, w := range words[1:] {
-			l.xforward = append(l.xforward, strings.ToUpper(w))
-		}
+		l.xforward = upper(words[1:])
 	}
+}
+
+func upper(words []string) (out []string) {
+	for _, w := range words {
+		out = append(out, strings.ToUpper(w))
+	}
+	return out
 }
 
 // startTLS encrypts the connection. What was said in clear is forgotten: bytes that
@@ -159,7 +180,7 @@ func (l *link) startTLS(ctx context.Context) error {
 	l.tls = tls.VersionName(cs.Version) + " " + tls.CipherSuiteName(cs.CipherSuite)
 	l.conn = t
 	l.r.Reset(t)
-	if err := l.hello(ctx); err != nil {
+	if err := l.hello(ctx, l.host.group.cfg.Helo); err != nil {
 		return err
 	}
 	l.ext.StartTLS = true // as the intersection over all servers sees it

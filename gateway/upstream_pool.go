@@ -30,6 +30,7 @@ type serverHost struct {
 	tls     *tls.Config
 	open    atomic.Int32 // connections, idle and in use
 	whole   atomic.Bool  // it offers CHUNKING, but was seen not to know BDAT
+	only4   atomic.Bool  // it was seen to refuse the IPv6 address of a client
 
 	mu     sync.Mutex
 	idle   []*link     // the last used at the end
@@ -42,19 +43,23 @@ type serverHost struct {
 }
 
 // connection gives an idle connection or makes one: with the first address that
-// works, those known to be broken last. fresh asks for a new one.
-func (g *serverGroup) connection(ctx context.Context, fresh bool) (*link, error) {
+// works, those known to be broken last. fresh asks for a new one; who is the client that it
+// has to be for. The error is a bare *mail.Reply when a server refuses that client.
+func (g *serverGroup) connection(ctx context.Context, who guest, fresh bool) (*link, error) {
 	var all error
 	hosts := g.order()
 	for i, h := range hosts {
 		if !fresh {
-			if l := h.take(); l != nil {
+			if l := h.take(who); l != nil {
 				return l, nil
 			}
 		}
-		l, err := h.dialWithin(ctx, len(hosts)-i)
+		l, err := h.dialWithin(ctx, who, len(hosts)-i)
 		if err == nil {
 			return l, nil
+		}
+		if _, ok := err.(*mail.Reply); ok {
+			return nil, err
 		}
 		if all == nil {
 			all = err
@@ -70,13 +75,13 @@ func (g *serverGroup) connection(ctx context.Context, fresh bool) (*link, error)
 
 // dialWithin takes an equal part of the time that ctx leaves, since so many addresses are left
 // to try: one that takes connections and says nothing must leave some for the next.
-func (h *serverHost) dialWithin(ctx context.Context, left int) (*link, error) {
+func (h *serverHost) dialWithin(ctx context.Context, who guest, left int) (*link, error) {
 	if end, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
 		defer cancel()
 	}
-	return h.dial(ctx)
+	return h.dial(ctx, who)
 }
 
 // order lists the addresses, broken ones last. When the rest of a broken one is over,
@@ -105,12 +110,16 @@ func (g *serverGroup) order() []*serverHost {
 }
 
 // dial makes a new connection, ready for MAIL.
-func (h *serverHost) dial(ctx context.Context) (*link, error) {
-	l, err := openLink(ctx, h, h.group.cfg.TLS)
+func (h *serverHost) dial(ctx context.Context, who guest) (*link, error) {
+	l, err := openLink(ctx, h, who, h.group.cfg.TLS)
 	var hs *handshakeError
 	if errors.As(err, &hs) && h.group.cfg.TLS == TLSOpportunistic && ctx.Err() == nil {
 		h.group.servers.log.Warn("TLS with the internal server failed, going on in clear", "address", h.addr, "error", err)
-		l, err = openLink(ctx, h, TLSNone)
+		l, err = openLink(ctx, h, who, TLSNone)
+	}
+	if _, ok := err.(*mail.Reply); ok {
+		h.setDown(nil)
+		return nil, err
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", h.addr, err)
@@ -154,9 +163,9 @@ func (h *serverHost) setDown(err error) {
 // take gives an idle connection that is still good, or nil. When many are open it takes
 // over one whose delivery waits for its client: mail servers limit the connections of
 // one client (Postfix: 50), and slow uploads must not use them up.
-func (h *serverHost) take() *link {
+func (h *serverHost) take(who guest) *link {
 	for {
-		l := h.pick()
+		l := h.pick(who)
 		if l == nil {
 			return nil
 		}
@@ -167,16 +176,16 @@ func (h *serverHost) take() *link {
 	}
 }
 
-func (h *serverHost) pick() *link {
+func (h *serverHost) pick(who guest) *link {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if n := len(h.idle) - 1; n >= 0 {
-		l := h.idle[n]
-		h.idle[n] = nil
-		h.idle = h.idle[:n]
-		return l
+	for i := len(h.idle) - 1; i >= 0; i-- {
+		if l := h.idle[i]; l.guest == who {
+			h.idle = slices.Delete(h.idle, i, i+1)
+			return l
+		}
 	}
-	if len(h.parked) == 0 || int(h.open.Load()) < h.group.cfg.MaxOpen {
+	if who != (guest{}) || len(h.parked) == 0 || int(h.open.Load()) < h.group.cfg.MaxOpen {
 		return nil
 	}
 	l := h.parked[0].link
@@ -206,6 +215,10 @@ func (h *serverHost) claim(d *delivery) bool {
 // put keeps a connection for later, or closes it.
 func (h *serverHost) put(l *link) {
 	h.mu.Lock()
+	if l.guest != (guest{}) && !l.broken && len(h.idle) > 0 && len(h.idle) >= h.group.cfg.MaxIdle {
+		defer h.idle[0].quit() // of a client that is less likely to go on
+		h.idle = slices.Delete(h.idle, 0, 1)
+	}
 	if h.closed || l.broken || len(h.idle) >= h.group.cfg.MaxIdle {
 		h.mu.Unlock()
 		l.quit()

@@ -53,7 +53,7 @@ func sendTo(t *testing.T, up *Servers, text []byte, to ...string) {
 
 func TestPostfixAsInternalServer(t *testing.T) {
 	p := testkit.StartPostfix(t, testkit.PostfixOptions{})
-	up := serversFor(t, func(c *ServerConfig) { c.XForward = true }, p.Addr)
+	up := serversFor(t, func(c *ServerConfig) { c.Forward = ForwardXForward }, p.Addr)
 
 	small, large := largeText(1<<10, "small"), largeText(5<<20, "large")
 	sendTo(t, up, small, "a")
@@ -104,7 +104,7 @@ func TestPostfixRestartsBetweenMessages(t *testing.T) {
 		}
 	}
 	p.Stop()
-	if _, err := up.groups[DefaultGroup].connection(t.Context(), true); err == nil {
+	if _, err := up.groups[DefaultGroup].connection(t.Context(), guest{}, true); err == nil {
 		t.Fatal("it is not stopped")
 	}
 	p.Start()

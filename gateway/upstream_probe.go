@@ -42,7 +42,7 @@ func (s *Servers) Probe(ctx context.Context) []Probe {
 
 func (h *serverHost) probe(ctx context.Context) Probe {
 	p := Probe{Group: h.group.name, Address: h.addr}
-	l, err := h.dial(ctx)
+	l, err := h.dial(ctx, guest{})
 	if err != nil {
 		p.Err = err
 		return p
@@ -55,8 +55,8 @@ func (h *serverHost) probe(ctx context.Context) Probe {
 	if !l.ext.Pipelining {
 		p.Warnings = append(p.Warnings, "it does not offer PIPELINING: each command waits for its reply")
 	}
-	if h.group.cfg.XForward && len(l.xforward) == 0 {
-		p.Warnings = append(p.Warnings, "it does not offer XFORWARD to us: it sees our address instead of the client's")
+	if f := h.group.cfg.Forward; f == ForwardXForward && len(l.xforward) == 0 || f == ForwardXClient && len(l.xclient) == 0 {
+		p.Warnings = append(p.Warnings, "it does not offer "+strings.ToUpper(string(f))+" to us: it sees our address instead of the client's")
 	}
 	if h.group.cfg.TLS == TLSOpportunistic && l.ext.StartTLS && l.tls == "" {
 		p.Warnings = append(p.Warnings, "TLS with it fails: mail is sent in clear")

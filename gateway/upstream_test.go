@@ -236,7 +236,7 @@ func TestS19_WhatTheServerLacksIsRefusedNotDropped(t *testing.T) {
 
 func TestS19_ParametersArePassedOn(t *testing.T) {
 	s := newUpSink(t, nil)
-	up := serversFor(t, func(c *ServerConfig) { c.XForward = true }, s.addr)
+	up := serversFor(t, func(c *ServerConfig) { c.Forward = ForwardXForward }, s.addr)
 	env := upEnvelope()
 	env.Sender = mail.Address{Local: `q"u o`, Domain: "sender.test"}
 	env.Client = mail.Client{Addr: netip.MustParseAddr("2001:db8::1"), Port: 4711, Helo: "we ird+=\x01", ESMTP: true}
@@ -266,7 +266,7 @@ func TestS19_ParametersArePassedOn(t *testing.T) {
 	}
 	s = newUpSink(t, nil) // a server that offers nothing gets nothing
 	s.set(func() { s.ehlo = nil })
-	up = serversFor(t, func(c *ServerConfig) { c.XForward = true }, s.addr)
+	up = serversFor(t, func(c *ServerConfig) { c.Forward = ForwardXForward }, s.addr)
 	env.Options = mail.Options{Size: 1234, Body: "7BIT"}
 	if replies, _, err := deliver(t.Context(), up, env, upBlocks(upText), upRcpt("b")); err != nil || !replies[0].OK() {
 		t.Fatal(replies, err)
@@ -306,7 +306,7 @@ func TestS19_DSNIsNotDroppedOnTheWay(t *testing.T) {
 
 func TestNothingOfTheEnvelopeCanBecomeACommand(t *testing.T) {
 	s := newUpSink(t, nil)
-	up := serversFor(t, func(c *ServerConfig) { c.XForward = true }, s.addr)
+	up := serversFor(t, func(c *ServerConfig) { c.Forward = ForwardXForward }, s.addr)
 	evil := "x\r\nRCPT TO:<evil@example.org>"
 	for _, change := range []func(*mail.Envelope, *mail.RcptTo){
 		func(e *mail.Envelope, _ *mail.RcptTo) { e.Sender.Local = evil },

@@ -28,6 +28,7 @@ type PostfixOptions struct {
 	Mailboxes []string          // local parts that it knows; none is "a", "b" and "c"; others get 550 5.1.1
 	TLS       bool              // offer STARTTLS, with a certificate for Postfix.Name
 	Relay     string            // host:port: it sends all mail there and delivers none itself
+	Proxy     bool              // it expects a PROXY header on each connection, which Main says
 	Main      map[string]string // more settings of main.cf, or others instead of ours
 }
 
@@ -38,6 +39,7 @@ type Postfix struct {
 	Roots *x509.CertPool // trusts its certificate; nil without TLS
 
 	t     testing.TB
+	proxy bool
 	dir   string
 	owner *user.User
 }
@@ -60,7 +62,7 @@ func StartPostfix(t testing.TB, o PostfixOptions) *Postfix {
 	if o.Mailboxes == nil {
 		o.Mailboxes = []string{"a", "b", "c"}
 	}
-	p := &Postfix{Name: "postfix.test", t: t, owner: owner, dir: openDir(t)}
+	p := &Postfix{Name: "postfix.test", proxy: o.Proxy, t: t, owner: owner, dir: openDir(t)}
 	p.Addr = freeAddr(t)
 	p.configure(o)
 	t.Cleanup(p.Stop)
@@ -246,6 +248,9 @@ func (p *Postfix) greets() bool {
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	if p.proxy {
+		_, _ = c.Write([]byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00")) // version 2, LOCAL
+	}
 	b := make([]byte, 4)
 	n, _ := c.Read(b)
 	_, _ = c.Write([]byte("QUIT\r\n"))
