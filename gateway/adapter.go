@@ -22,6 +22,7 @@ type adapter struct {
 	talk   talk
 	cancel context.CancelCauseFunc // of everything done for this connection
 	done   func()                  // frees the connection's place
+	assume func(*adapter) bool     // makes the client of XCLIENT that of the connection; nil: it may not be said
 
 	verb   string      // the command under way
 	line   []byte      // go-smtp's version of it
@@ -29,6 +30,7 @@ type adapter struct {
 	code   int         // what go-smtp answered
 	answer *mail.Reply // what the flow answered
 
+	claimed claim // by XCLIENT
 	greeted bool
 	ext     offered
 	limit   int64 // of a message, in bytes, as offered; 0 for none
@@ -104,7 +106,7 @@ func (a *adapter) settle() {
 		_ = a.w.flush() // nothing that comes next may hold this reply back
 	case r != nil:
 		a.reply(r)
-	case a.verb == "":
+	case a.verb == "" || a.verb == "XCLIENT":
 		a.w.say("220 " + a.w.host + " ESMTP")
 	case a.verb == "EHLO" || a.verb == "HELO":
 		a.hello(code)

@@ -13,6 +13,7 @@ type Config struct {
 	Hostname         string             // in the greeting, Received and as authserv-id
 	Domains          mail.DomainSet     // who may be sent to; never empty
 	Proxies          []netip.Prefix     // peers that must send a PROXY header (v1 or v2); nobody else may
+	XClients         []netip.Prefix     // peers that may name their client by XCLIENT; nobody else may
 	Trusted          []netip.Prefix     // relays of our own: limits spare them
 	InboxClients     []netip.Prefix     // who may bring mail to Postern itself: Deps.Inbox
 	TLS              func() *tls.Config // current configuration for STARTTLS; nil: not offered

@@ -18,7 +18,7 @@ var errTooManyConns = errors.New("client has too many connections")
 func (s *listening) enter(c net.Conn) {
 	peer := addrPort(c.RemoteAddr())
 	proxied := contains(s.cfg.Proxies, peer.Addr())
-	limited := !proxied && !contains(s.cfg.Trusted, peer.Addr())
+	limited := !proxied && !contains(s.cfg.Trusted, peer.Addr()) && !contains(s.cfg.XClients, peer.Addr())
 	if limited && !s.doors.enterFrom(peer.Addr(), time.Now()) {
 		s.turnAway(c, "Too many connections from your address")
 		return
@@ -113,7 +113,7 @@ func (s *listening) greet(p *place, proxied bool) {
 		}
 		if client.IsValid() {
 			p.client = client
-			if !contains(s.cfg.Trusted, client.Addr()) {
+			if !contains(s.cfg.Trusted, client.Addr()) && !contains(s.cfg.XClients, client.Addr()) {
 				if !s.doors.enterFrom(client.Addr(), time.Now()) {
 					refuse("421 4.7.0 "+w.host+" Too many connections from your address, try again later", errTooManyConns)
 					return
@@ -125,6 +125,10 @@ func (s *listening) greet(p *place, proxied bool) {
 	client := mail.Client{Addr: p.client.Addr(), Port: p.client.Port(), Trusted: contains(s.cfg.Trusted, p.client.Addr())}
 	ctx, cancel := context.WithCancelCause(s.base)
 	a := &adapter{w: w, front: s.front, client: client, talk: s.connect(ctx, client), cancel: cancel, done: p.free}
+	if contains(s.cfg.XClients, client.Addr) {
+		a.claimed.client = p.client
+		a.assume = p.assumer(func(c mail.Client) talk { return s.connect(ctx, c) })
+	}
 	if err := w.silence(s.cfg.GreetDelay); err != nil {
 		if err == errEarlyTalk {
 			w.say("554 5.5.0 You spoke before my greeting")

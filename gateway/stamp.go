@@ -56,7 +56,9 @@ func (t *transaction) received(b []byte, rcpts []*recipient, g group) []byte {
 	c := &t.env.Client
 	b = append(b, "Received: from "...)
 	literal := "[" + c.Addr.Unmap().String() + "]"
-	if c.Addr.Unmap().Is6() {
+	if !c.Addr.IsValid() { // as XCLIENT may say
+		literal = "[unknown]"
+	} else if c.Addr.Unmap().Is6() {
 		literal = "[IPv6:" + c.Addr.String() + "]"
 	}
 	if d, err := mail.ParseDomain(c.Helo); err == nil && len(d) < 256 {

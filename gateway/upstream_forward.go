@@ -36,6 +36,9 @@ type guest struct {
 
 // guest is what a connection has to know of the client.
 func (f Forward) guest(c mail.Client) guest {
+	if c.Port == 0 && c.Addr.IsLoopback() { // it is us, with a letter of our own
+		return guest{}
+	}
 	switch f {
 	case ForwardXClient:
 		return guest{netip.AddrPortFrom(c.Addr.Unmap().WithZone(""), c.Port), c.Helo, c.ESMTP}
@@ -138,8 +141,8 @@ func (l *link) attributes(verb string, names []string, who guest, id string) str
 	for _, name := range names {
 		if v, known := who.attribute(name); known {
 			b = append(b, " "+name+"="+cmp.Or(xtext(v), "[UNAVAILABLE]")...)
-		} else if name == "IDENT" && id != "" {
-			b = append(b, " IDENT="+xtext(id)...)
+		} else if name == "IDENT" {
+			b = append(b, " IDENT="+cmp.Or(xtext(id), "[UNAVAILABLE]")...)
 		}
 	}
 	if len(b) == len(verb) {

@@ -53,8 +53,10 @@ func (a *adapter) command(line []byte) bool {
 		a.w.say("252 2.5.0 Cannot verify, but will take mail for it if it is ours")
 	case "HELP":
 		a.w.say("214 2.0.0 See RFC 5321")
-	case "EXPN", "AUTH", "ETRN", "TURN", "SEND", "SOML", "SAML", "XCLIENT", "XFORWARD":
+	case "EXPN", "AUTH", "ETRN", "TURN", "SEND", "SOML", "SAML", "XFORWARD":
 		a.w.refuse("502 5.5.1 Command not implemented")
+	case "XCLIENT":
+		return a.cmdXClient(arg)
 	case "BDAT": // its chunk would follow as commands
 		a.w.expel("503 5.5.1 CHUNKING is not offered", errProtocol)
 	case "GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH", "TRACE":
@@ -81,7 +83,9 @@ func (a *adapter) cmdHello(arg string) bool {
 		a.w.refuse("501 5.5.4 Syntax: " + a.verb + " hostname")
 		return false
 	}
-	a.client.Helo = mail.Printable(arg, 255)
+	if a.client.Helo = a.claimed.helo; a.client.Helo == "" {
+		a.client.Helo = mail.Printable(arg, 255)
+	}
 	return a.put(a.verb + " client")
 }
 
@@ -98,7 +102,7 @@ func (a *adapter) hello(code int) {
 	if n := a.ext.Size; n > 0 && (a.limit == 0 || n < a.limit) {
 		a.limit = n
 	}
-	a.client.ESMTP = a.ext.esmtp
+	a.client.ESMTP = a.ext.esmtp && a.claimed.proto == "" || a.claimed.proto == "ESMTP"
 	a.talk.hello(a.client.Helo, a.client.ESMTP, a.client.TLS)
 	if !a.ext.esmtp {
 		a.w.say("250 " + a.w.host)
@@ -122,6 +126,9 @@ func (a *adapter) hello(code int) {
 	}
 	if a.ext.DSN {
 		a.w.say("250-DSN")
+	}
+	if a.assume != nil {
+		a.w.say("250-" + xclientOffer)
 	}
 	a.w.say("250 ENHANCEDSTATUSCODES")
 }
@@ -206,6 +213,10 @@ func (a *adapter) cmdStartTLS(arg string) bool {
 		return false
 	case cfg == nil:
 		a.w.refuse("502 5.5.1 STARTTLS is not offered")
+		return false
+	}
+	if a.w.early() { // RFC 3207 4: it has to wait for 220. CVE-2011-0411
+		a.w.expel("554 5.5.0 Data before the reply to STARTTLS", errEarlyTalk)
 		return false
 	}
 	state, err := a.w.startTLS(cfg)

@@ -281,7 +281,7 @@ func (x *testClient) shake() *testClient {
 func TestS12_StartTLS(t *testing.T) {
 	f := startFront(t, testConfig(t))
 	x := f.hello(t)
-	x.send("MAIL FROM:<a@x.test>\r\nSTARTTLS now\r\nSTARTTLSnow\r\nSTARTTLS\r\nMAIL FROM:<inj@x.test>\r\nRCPT TO:<inj@y.test>\r\n")
+	x.send("MAIL FROM:<a@x.test>\r\nSTARTTLS now\r\nSTARTTLSnow\r\nSTARTTLS\r\n")
 	x.want("250", "501 5.5.4", "500 5.5.2", "220 2.0.0")
 	x = x.shake()
 	x.send("RCPT TO:<b@y.test>\r\nMAIL FROM:<a@x.test>\r\nDATA\r\nEHLO safe\r\n")
@@ -300,6 +300,19 @@ func TestS12_StartTLS(t *testing.T) {
 	}
 	if l := f.log(); l != "connect 127.0.0.1; hello me; mail a@x.test; abandon: client reset the transaction; hello safe; mail a@x.test; rcpt b@y.test; data; end: client quit" {
 		t.Error(l)
+	}
+}
+
+// Who does not wait for 220 is refused, and nothing of what it sent is carried out (S-11, S-12).
+func TestS11_DataBeforeTheReplyToSTARTTLS(t *testing.T) {
+	f := startFront(t, testConfig(t))
+	x := f.hello(t)
+	x.send("STARTTLS\r\nMAIL FROM:<inj@x.test>\r\nRCPT TO:<inj@y.test>\r\n")
+	x.want("554 5.5.0")
+	x.eof()
+	f.await(t, "end: client spoke before its turn")
+	if strings.Contains(f.log(), "inj") {
+		t.Error(f.log())
 	}
 }
 

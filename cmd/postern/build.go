@@ -128,7 +128,7 @@ func internalServers(cfg *Config, log *slog.Logger) (*gateway.Servers, error) {
 	sc := gateway.ServersConfig{Groups: map[string]gateway.ServerConfig{}, Routes: map[string]string{}, Log: log}
 	group := func(name string, u *UpstreamConfig) error {
 		g := gateway.ServerConfig{Addresses: u.Servers, Helo: cfg.Hostname, TLS: gateway.TLSMode(u.TLS), TLSName: u.TLSName,
-			XForward: u.XForward, Chunking: u.Chunking, MaxIdle: u.MaxIdle, Timeouts: gateway.ServerTimeouts{
+			Forward: gateway.Forward(u.Forward), Chunking: u.Chunking, MaxIdle: u.MaxIdle, Timeouts: gateway.ServerTimeouts{
 				Connect: time.Duration(u.Timeouts.Connect), Reply: time.Duration(u.Timeouts.Reply),
 				Write: time.Duration(u.Timeouts.Write), Final: time.Duration(u.Timeouts.Final)}}
 		g.TLSInsecure = u.TLSVerify != nil && !*u.TLSVerify
@@ -205,6 +205,10 @@ func gatewayConfig(cfg *Config, certs *certificates) (gateway.Config, error) {
 	if err != nil {
 		return gateway.Config{}, err
 	}
+	xclients, err := prefixes(cfg.XClients)
+	if err != nil {
+		return gateway.Config{}, err
+	}
 	trusted, err := prefixes(cfg.TrustedRelays)
 	if err != nil {
 		return gateway.Config{}, err
@@ -218,7 +222,7 @@ func gatewayConfig(cfg *Config, certs *certificates) (gateway.Config, error) {
 		return gateway.Config{}, err
 	}
 	g := gateway.Config{
-		Hostname: host, Domains: domains, Proxies: proxies, Trusted: trusted,
+		Hostname: host, Domains: domains, Proxies: proxies, XClients: xclients, Trusted: trusted,
 		RequireTLS: cfg.TLS.Require, GreetDelay: time.Duration(cfg.GreetDelay), BareNewline: cfg.BareNewline, AllowNUL: cfg.AllowNUL,
 		PostmasterDomain: postmaster, Grace: time.Duration(cfg.Grace),
 		StripAuthResults: cfg.StripResults, Split: cfg.Recipients == "split",

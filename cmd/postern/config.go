@@ -26,6 +26,7 @@ type Config struct {
 
 	TLS           TLSConfig  `yaml:"tls"`
 	Proxies       []string   `yaml:"proxies"`
+	XClients      []string   `yaml:"xclients"`
 	TrustedRelays []string   `yaml:"trusted_relays"`
 	GreetDelay    Duration   `yaml:"greet_delay"`
 	Recipients    string     `yaml:"recipients"`
@@ -64,7 +65,8 @@ type UpstreamConfig struct {
 	TLSName   string   `yaml:"tls_name"`
 	TLSCA     string   `yaml:"tls_ca"`
 	TLSVerify *bool    `yaml:"tls_verify"`
-	XForward  bool     `yaml:"xforward"`
+	Forward   string   `yaml:"forward"`
+	XForward  bool     `yaml:"xforward"` // what forward: xforward was called
 	Chunking  bool     `yaml:"chunking"`
 	MaxIdle   int      `yaml:"max_idle"`
 	Timeouts  WaitConf `yaml:"timeouts"`

@@ -201,13 +201,18 @@ func (p *problems) neighbours() {
 			p.bad(fmt.Sprintf("$.dns.servers[%d]", i), "%q is no ADDRESS or ADDRESS:PORT", s)
 		}
 	}
-	proxies, err := prefixes(c.Proxies)
-	if err != nil {
-		p.bad("$.proxies", "%v", err)
-	}
-	for _, n := range proxies {
-		if n.Bits() == 0 {
-			p.bad("$.proxies", "%v is everybody: who connects could claim any address", n)
+	for _, x := range []struct {
+		path string
+		list []string
+	}{{"$.proxies", c.Proxies}, {"$.xclients", c.XClients}} {
+		peers, err := prefixes(x.list)
+		if err != nil {
+			p.bad(x.path, "%v", err)
+		}
+		for _, n := range peers {
+			if n.Bits() == 0 {
+				p.bad(x.path, "%v is everybody: who connects could claim any address", n)
+			}
 		}
 	}
 	trusted, err := prefixes(c.TrustedRelays)
@@ -239,6 +244,15 @@ func (u *UpstreamConfig) validate(p *problems, path string) {
 		}
 	}
 	p.oneOf(path+".tls", u.TLS, "require", "opportunistic", "none")
+	if u.XForward {
+		if u.Forward != "" && u.Forward != "xforward" {
+			p.bad(path+".xforward", "forward says %s already: leave xforward out", u.Forward)
+		}
+		u.Forward = "xforward"
+	}
+	if u.Forward != "" {
+		p.oneOf(path+".forward", u.Forward, "none", "xforward", "xclient", "proxy")
+	}
 	if u.MaxIdle < 1 {
 		p.bad(path+".max_idle", "%d is no number of connections", u.MaxIdle)
 	}
