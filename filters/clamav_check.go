@@ -23,6 +23,8 @@ type ClamAVCheck struct {
 	Built   time.Time // of its signatures; zero when it does not say
 	Takes   bool      // a message of the size asked for: StreamMaxLength is not below it
 	Alerts  bool      // what goes over its limits is reported, not called clean (AlertExceedsMax)
+	Locked  bool      // an encrypted archive is reported (AlertEncryptedArchive)
+	Finds   bool      // it finds the EICAR test file: its signatures are loaded
 }
 
 // Check asks the clamd at addr about itself: whether it takes a message of size bytes, and what
@@ -46,14 +48,57 @@ func (c ClamAVConfig) Check(ctx context.Context, addr string, size int64) (ClamA
 	if err != nil {
 		return out, err
 	}
-	body := mail.BodyOf(deep)
-	defer body.Close()
-	facts, err := (&scanner{config: c}).scan(ctx, addr, body)
+	facts, err := c.show(ctx, addr, deep)
 	if err != nil {
 		return out, fmt.Errorf("scan a deep archive: %w", err)
 	}
 	out.Alerts = facts.Heuristic == "limits"
+	if facts, err = c.show(ctx, addr, lockedZip()); err != nil {
+		return out, fmt.Errorf("scan an encrypted archive: %w", err)
+	}
+	out.Locked = facts.Heuristic == "encrypted"
+	if facts, err = c.show(ctx, addr, []byte(eicarHead+eicarTail)); err != nil {
+		return out, fmt.Errorf("scan the EICAR test file: %w", err)
+	}
+	out.Finds = facts.Infected
 	return out, nil
+}
+
+// show has the clamd at addr scan data.
+func (c ClamAVConfig) show(ctx context.Context, addr string, data []byte) (ClamAVFacts, error) {
+	body := mail.BodyOf(data)
+	defer body.Close()
+	return (&scanner{config: c}).scan(ctx, addr, body)
+}
+
+// The EICAR test file in two parts, so that no scanner takes this program for it.
+const (
+	eicarHead = `X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-`
+	eicarTail = `STANDARD-ANTIVIRUS-TEST-FILE!$H+H*`
+)
+
+// lockedZip is an archive with one file under a password that nobody knows: a header that says
+// so, and noise (APPNOTE.TXT 4.4.4 and 6.1).
+func lockedZip() []byte {
+	const name, noise = "locked.txt", "0123456789abcdefghijklmnop"
+	common := binary.LittleEndian.AppendUint16(nil, 20)                   // version needed
+	common = append(common, 1, 0, 0, 0, 0, 0, 0x21, 0x5a)                 // encrypted, stored, a date
+	common = binary.LittleEndian.AppendUint32(common, 0x1badcafe)         // CRC
+	common = binary.LittleEndian.AppendUint32(common, uint32(len(noise))) // compressed
+	common = binary.LittleEndian.AppendUint32(common, uint32(len(noise)-12))
+	common = binary.LittleEndian.AppendUint16(common, uint16(len(name)))
+	common = append(common, 0, 0) // no extra field
+	out := append([]byte("PK\x03\x04"), common...)
+	out = append(out, name+noise...)
+	directory := len(out)
+	out = append(out, "PK\x01\x02\x14\x00"...)
+	out = append(append(out, common...), make([]byte, 14)...) // comment, disk, attributes, offset 0
+	out = append(out, name...)
+	size := len(out) - directory
+	out = append(out, "PK\x05\x06\x00\x00\x00\x00\x01\x00\x01\x00"...)
+	out = binary.LittleEndian.AppendUint32(out, uint32(size))
+	out = binary.LittleEndian.AppendUint32(out, uint32(directory))
+	return append(out, 0, 0)
 }
 
 // takes announces a chunk of size bytes: clamd refuses it at once when that is over

@@ -110,7 +110,7 @@ func TestC13_CheckOfARealClamd(t *testing.T) {
 		alerts bool
 	}{
 		"alerts":  {nil, true},
-		"default": {[]string{"AlertExceedsMax yes", "AlertExceedsMax no"}, false},
+		"default": {[]string{"AlertExceedsMax yes", "AlertExceedsMax no", "AlertEncryptedArchive yes", "AlertEncryptedArchive no"}, false},
 	} {
 		av := testkit.StartClamd(t, tt.change...)
 		for addr, size := range map[string]int64{av.Addr: most, av.TCP: most + 1} {
@@ -118,7 +118,7 @@ func TestC13_CheckOfARealClamd(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Takes != (size == most) || got.Alerts != tt.alerts || !strings.HasPrefix(got.Version, "ClamAV ") {
+			if got.Takes != (size == most) || got.Alerts != tt.alerts || got.Locked != tt.alerts || !got.Finds || !strings.HasPrefix(got.Version, "ClamAV ") {
 				t.Errorf("%s, %d bytes: %+v", name, size, got)
 			}
 		}

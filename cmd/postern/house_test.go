@@ -40,6 +40,7 @@ var rooms = map[string][]string{
 	"postern/tally":           {"postern/journal", "postern/store"},
 	"postern/gateway":         {"postern/mail", "postern/filters", "postern/rules", "postern/quarantine", "postern/journal"},
 	"postern/testkit":         {},
+	"postern/doctor":          {"postern/mail", "postern/filters"},
 	"postern/audit":           {"postern/store"},
 	"postern/people":          {"postern/mail", "postern/store", "postern/audit"},
 	"postern/preview":         {"postern/mail", "postern/filters"},

@@ -27,6 +27,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
 	Try     tryCmd     `cmd:"" help:"Judge messages from files, offline of SMTP; show every fact and each rule's say."`
 	Check   checkCmd   `cmd:"" help:"Check configuration and rules; show what each rule needs and its earliest reply; ask the neighbours."`
+	Doctor  doctorCmd  `cmd:"" help:"Ask the neighbours (internal servers, DNS, clamd, certificates, clock, disk), and say what to do."`
 	Rules   rulesCmd   `cmd:"" help:"What rules can be made of."`
 	Held    heldCmd    `cmd:"" help:"Held mail: list, show, raw, release, delete."`
 	List    listCmd    `cmd:"" help:"What is allowed and denied, by address, domain, network or mailing list: add, remove, show."`
