@@ -31,7 +31,10 @@ type Options struct {
 
 // A Log keeps the lines. All methods may be called from any goroutine, and by several processes
 // on one database.
-type Log struct{ o Options }
+type Log struct {
+	o       Options
+	refused refusals
+}
 
 //go:embed schema
 var schema embed.FS
@@ -51,7 +54,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if err := o.DB.Migrate(ctx, "audit", steps); err != nil {
 		return nil, err
 	}
-	return &Log{o}, nil
+	return &Log{o: o}, nil
 }
 
 // Bounds of what one line keeps, in bytes.

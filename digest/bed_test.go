@@ -70,6 +70,10 @@ func (b *bed) NoteWith(ctx context.Context, l audit.Line, do func(*store.Tx) err
 	return b.o.DB.Write(ctx, do)
 }
 
+func (b *bed) Refuse(ctx context.Context, l audit.Line) error {
+	return b.NoteWith(ctx, l, func(*store.Tx) error { return nil })
+}
+
 // hold holds a message of a class for some recipients, received now.
 func (b *bed) hold(t testing.TB, class string, to ...string) *quarantine.Item {
 	t.Helper()

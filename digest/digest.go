@@ -52,6 +52,7 @@ var ErrRefused = errors.New("the internal server refused it")
 // Audit is the log of acts; *audit.Log is it.
 type Audit interface {
 	NoteWith(ctx context.Context, l audit.Line, do func(*store.Tx) error) error
+	Refuse(ctx context.Context, l audit.Line) error
 }
 
 // Options of Open. What may be nil or empty says so.

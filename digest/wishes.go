@@ -128,7 +128,10 @@ func (d *Digests) SetWish(ctx context.Context, who, whose *people.Actor, e Every
 	mine := slices.ContainsFunc(who.Addresses, func(a mail.Address) bool { return strings.EqualFold(a.String(), address) })
 	if !mine && !who.May(people.ManagePeople) {
 		line.Result = "refused"
-		return errors.Join(review.ErrForbidden, d.note(ctx, line, nil))
+		if d.o.Audit == nil {
+			return review.ErrForbidden
+		}
+		return errors.Join(review.ErrForbidden, d.o.Audit.Refuse(ctx, line))
 	}
 	before, err := d.reader(ctx, address)
 	if err != nil {
@@ -144,11 +147,8 @@ func (d *Digests) SetWish(ctx context.Context, who, whose *people.Actor, e Every
 	})
 }
 
-// note writes a line into the log of acts, with what is done; nil: nothing.
+// note writes a line into the log of acts, with what is done.
 func (d *Digests) note(ctx context.Context, line audit.Line, do func(*store.Tx) error) (err error) {
-	if do == nil {
-		do = func(*store.Tx) error { return nil }
-	}
 	if d.o.Audit == nil {
 		err = d.o.DB.Write(ctx, do)
 	} else {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/audit"
 	"postern/mail"
 	"postern/store"
 )
@@ -251,12 +252,15 @@ func (s *Store) redeem(ctx context.Context, token, code, cookie string) (to mail
 // newcomer makes a user of somebody who has proven to have an address inside.
 func (s *Store) newcomer(ctx context.Context, a mail.Address, subject string, v Visitor) (*record, error) {
 	p := Person{Login: a.String(), Role: User, Addresses: []mail.Address{a}}
-	err := p.tidy()
-	if err == nil {
-		err = s.o.DB.Write(ctx, func(tx *store.Tx) error { return s.insert(tx, &p, "", subject) })
-	}
 	who := &Actor{Person: p, By: ByPage, From: v.From}
-	if err := s.note(ctx, who, "person-add", p.Login, nil, public(&p), err); err != nil {
+	if err := p.tidy(); err != nil {
+		return nil, s.note(ctx, who, "person-add", p.Login, err)
+	}
+	err := s.noted(ctx, who, "person-add", p.Login, func(tx *store.Tx, l *audit.Line) error {
+		l.After = asJSON(public(&p))
+		return s.insert(tx, &p, "", subject)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return s.find(ctx, "id = ?", p.ID)

@@ -31,6 +31,7 @@ type OpenID struct {
 	Issuer     string
 	ClientID   string
 	Secret     string // "" for a public client
+	LinkStaff  bool   // accounts above users are found by a verified address, too; else only those that are linked
 	Create     bool   // whoever it knows, with a verified address inside, becomes a user
 	GroupClaim string
 	Roles      map[string]Role // by group

@@ -240,7 +240,7 @@ func TestOpenIDIsBoundToTheBrowser(t *testing.T) {
 func TestOpenIDRoles(t *testing.T) {
 	x := newIssuer(t)
 	b := newOpenIDBed(t, x, func(o *OpenID) {
-		o.Create, o.Roles = false, map[string]Role{"mail-admins": Admin, "desk": Operator}
+		o.Create, o.LinkStaff, o.Roles = false, true, map[string]Role{"mail-admins": Admin, "desk": Operator}
 	})
 	cookie, state := x.visit(t, b, nil)
 	if _, err := b.EndOpenID(t.Context(), cookie, state, x.code, at("192.0.2.1"), ""); !errors.Is(err, ErrSignIn) {
@@ -273,4 +273,80 @@ func TestOpenIDIssuerFails(t *testing.T) {
 			t.Errorf("%s: it was believed", name)
 		}
 	}
+}
+
+// Whoever gets hold of a verified address becomes no more than a user by it: accounts of the staff
+// are found by the subject that an administrator linked, by a group that gives as much, or where the
+// site says so.
+func TestW04_OpenIDTakesNoStaffAccount(t *testing.T) {
+	x := newIssuer(t)
+	roles := map[string]Role{"mail-admins": Admin, "desk": Operator, "all": User}
+	for name, c := range map[string]struct {
+		role   Role
+		change func(*OpenID)
+		groups any
+		link   string
+		ok     bool
+	}{
+		"a user":                           {role: User, ok: true},
+		"an administrator":                 {role: Admin},
+		"an operator":                      {role: Operator},
+		"an auditor":                       {role: Auditor},
+		"linked":                           {role: Admin, link: "s-1", ok: true},
+		"linked to somebody else":          {role: Admin, link: "s-9"},
+		"the site says so":                 {role: Admin, change: func(o *OpenID) { o.LinkStaff = true }, ok: true},
+		"a group gives as much":            {role: Admin, change: func(o *OpenID) { o.Roles = roles }, groups: "mail-admins", ok: true},
+		"a group gives more":               {role: Auditor, change: func(o *OpenID) { o.Roles = roles }, groups: "desk", ok: true},
+		"a group gives less":               {role: Admin, change: func(o *OpenID) { o.Roles = roles }, groups: "desk"},
+		"a group that is for users":        {role: Auditor, change: func(o *OpenID) { o.Roles = roles }, groups: "all"},
+		"a group, but roles are not given": {role: Admin, groups: "mail-admins"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newOpenIDBed(t, x, c.change)
+			p := b.person(Person{Login: "ann", Role: c.role, Addresses: addresses("ann@example.org")}, goodPassword)
+			if c.link != "" {
+				if err := b.LinkOpenID(t.Context(), boss(), p.ID, c.link); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cookie, state := x.visit(t, b, map[string]any{"groups": c.groups})
+			g, err := b.EndOpenID(t.Context(), cookie, state, x.code, at("192.0.2.1"), "")
+			if (err == nil) != c.ok || err != nil && !errors.Is(err, ErrSignIn) || c.ok && b.who(g.Cookie).Login != "ann" {
+				t.Fatal(err)
+			}
+			if l, _ := b.notes.last(); l.Act != "sign-in" || (l.Result == "done") != c.ok {
+				t.Errorf("%+v", l)
+			}
+			if r, err := b.find(t.Context(), "id = ?", p.ID); err != nil || !c.ok && r.Role != c.role {
+				t.Errorf("%+v %v", r, err)
+			}
+		})
+	}
+}
+
+// Nobody is linked twice, and only administrators link.
+func TestLinkOpenID(t *testing.T) {
+	b := newOpenIDBed(t, newIssuer(t), nil)
+	ann, ben := b.person(Person{Login: "ann", Role: Admin}, goodPassword), b.person(Person{Login: "ben", Role: Admin}, goodPassword)
+	g := b.signIn("ann")
+	must := func(ok bool, err error) {
+		t.Helper()
+		if (err == nil) != ok {
+			t.Error(err)
+		}
+	}
+	must(false, b.LinkOpenID(t.Context(), &Actor{Person: Person{ID: "x", Login: "x", Role: Operator}}, ann.ID, "s-1"))
+	must(true, b.LinkOpenID(t.Context(), boss(), ann.ID, "s-1"))
+	if l, _ := b.notes.last(); l.Act != "person-link" || l.Object != "ann" || string(l.After) != `{"subject":"s-1"}` {
+		t.Errorf("%+v", l)
+	}
+	if b.who(g.Cookie) != nil {
+		t.Error("the session goes on")
+	}
+	must(false, b.LinkOpenID(t.Context(), boss(), ben.ID, "s-1"))
+	must(true, b.LinkOpenID(t.Context(), boss(), ann.ID, "s-2"))
+	must(true, b.LinkOpenID(t.Context(), boss(), ben.ID, "s-1"))
+	must(true, b.LinkOpenID(t.Context(), boss(), ann.ID, ""))
+	must(false, b.LinkOpenID(t.Context(), boss(), ann.ID, "a\nb"))
+	must(false, b.LinkOpenID(t.Context(), boss(), "nobody", "s-1"))
 }

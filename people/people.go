@@ -3,14 +3,12 @@ package people
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
 
-	"postern/audit"
 	"postern/mail"
 	"postern/store"
 )
@@ -30,11 +28,6 @@ var (
 type InvalidError struct{ Why string }
 
 func (e *InvalidError) Error() string { return e.Why }
-
-// Audit is the log of acts; audit.Log is one.
-type Audit interface {
-	Note(ctx context.Context, l audit.Line) error
-}
 
 // A Mailer sends a mail to somebody inside. Send returns an error when the internal server does
 // not take the recipient.
@@ -103,40 +96,3 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 
 // now is the time as it is kept.
 func (s *Store) now() time.Time { return s.o.Clock().UTC().Truncate(time.Microsecond) }
-
-// note writes one line into the log of acts. before and after are shown as JSON.
-func (s *Store) note(ctx context.Context, who *Actor, act, object string, before, after any, err error) error {
-	if s.o.Audit == nil {
-		return err
-	}
-	l := audit.Line{At: s.now(), Act: act, Object: object, Result: "done", Before: asJSON(before), After: asJSON(after)}
-	if who != nil {
-		l.Who, l.By = who.Login, who.By
-		if who.From.IsValid() {
-			l.From = who.From.String()
-		}
-	}
-	var invalid *InvalidError
-	switch {
-	case err == nil:
-	case errors.Is(err, ErrForbidden), errors.Is(err, ErrSignIn), errors.Is(err, ErrLastAdmin), errors.Is(err, ErrTaken), errors.Is(err, ErrNotFound), errors.As(err, &invalid):
-		l.Result, l.Note = "refused", err.Error()
-	default:
-		l.Result = "failed"
-	}
-	if failed := s.o.Audit.Note(context.WithoutCancel(ctx), l); failed != nil {
-		return errors.Join(err, failed)
-	}
-	return err
-}
-
-func asJSON(v any) json.RawMessage {
-	if v == nil {
-		return nil
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil
-	}
-	return b
-}

@@ -17,6 +17,7 @@ import (
 // notes keeps what was noted.
 type notes struct {
 	mu    sync.Mutex
+	db    *store.DB
 	lines []audit.Line
 	err   error
 }
@@ -26,6 +27,19 @@ func (n *notes) Note(_ context.Context, l audit.Line) error {
 	defer n.mu.Unlock()
 	n.lines = append(n.lines, l)
 	return n.err
+}
+
+func (n *notes) Refuse(ctx context.Context, l audit.Line) error { return n.Note(ctx, l) }
+
+// NoteAfter writes both or neither, as the real one.
+func (n *notes) NoteAfter(ctx context.Context, do func(*store.Tx) (*audit.Line, error)) error {
+	return n.db.Write(ctx, func(tx *store.Tx) error {
+		l, err := do(tx)
+		if err != nil || l == nil {
+			return err
+		}
+		return n.Note(ctx, *l)
+	})
 }
 
 // last gives the newest line and how many there are.
@@ -60,7 +74,7 @@ func newBed(t *testing.T, change func(*Options)) *bed {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	b := &bed{t: t, clock: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), notes: &notes{}}
+	b := &bed{t: t, clock: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), notes: &notes{db: db}}
 	o := Options{DB: db, Audit: b.notes, Hashing: Hashing{Memory: 64, Passes: 1, AtOnce: 2}, Origin: "https://postern.example",
 		Clock: func() time.Time { b.mu.Lock(); defer b.mu.Unlock(); return b.clock }}
 	if change != nil {

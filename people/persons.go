@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/audit"
 	"postern/store"
 
 	"github.com/oklog/ulid/v2"
@@ -94,26 +95,28 @@ func (s *Store) Get(ctx context.Context, who *Actor, id string) (*Person, error)
 
 // Add makes a person. Without a password they sign in by a link or by OpenID Connect.
 func (s *Store) Add(ctx context.Context, who *Actor, p Person, password string) (*Person, error) {
-	made, err := s.add(ctx, who, p, password)
-	return made, s.note(ctx, who, "person-add", p.Login, nil, public(made), err)
-}
-
-func (s *Store) add(ctx context.Context, who *Actor, p Person, password string) (*Person, error) {
-	if !who.May(ManagePeople) {
-		return nil, ErrForbidden
-	}
-	if err := p.tidy(); err != nil {
-		return nil, err
-	}
-	hash, err := s.newPassword(ctx, password)
+	hash, err := s.mayAdd(ctx, who, &p, password)
 	if err != nil {
-		return nil, err
+		return nil, s.note(ctx, who, "person-add", p.Login, err)
 	}
-	err = s.o.DB.Write(ctx, func(tx *store.Tx) error { return s.insert(tx, &p, hash, "") })
+	err = s.noted(ctx, who, "person-add", p.Login, func(tx *store.Tx, l *audit.Line) error {
+		l.After = asJSON(public(&p))
+		return s.insert(tx, &p, hash, "")
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &p, nil
+}
+
+func (s *Store) mayAdd(ctx context.Context, who *Actor, p *Person, password string) (hash string, err error) {
+	if !who.May(ManagePeople) {
+		return "", ErrForbidden
+	}
+	if err := p.tidy(); err != nil {
+		return "", err
+	}
+	return s.newPassword(ctx, password)
 }
 
 // newPassword is the hash of a new one; "" for none.
@@ -174,44 +177,47 @@ func domainsJSON(p *Person) string {
 // Change gives a person (by ID) another login, name, role, addresses and domains. Another role or
 // other domains end the person's sessions.
 func (s *Store) Change(ctx context.Context, who *Actor, p Person) (*Person, error) {
-	before, err := s.change(ctx, who, &p)
-	if err != nil {
-		return nil, s.note(ctx, who, "person-change", p.ID, nil, nil, err)
-	}
-	return &p, s.note(ctx, who, "person-change", before.Login, public(before), public(&p), nil)
-}
-
-func (s *Store) change(ctx context.Context, who *Actor, p *Person) (before *Person, err error) {
+	err := p.tidy()
 	if !who.May(ManagePeople) {
-		return nil, ErrForbidden
+		err = ErrForbidden
 	}
-	if err := p.tidy(); err != nil {
+	if err != nil {
+		return nil, s.note(ctx, who, "person-change", p.ID, err)
+	}
+	err = s.noted(ctx, who, "person-change", p.ID, func(tx *store.Tx, l *audit.Line) error {
+		old, err := change(tx, &p)
+		if err == nil {
+			l.Object, l.Before, l.After = old.Login, asJSON(public(&old.Person)), asJSON(public(&p))
+		}
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	err = s.o.DB.Write(ctx, func(tx *store.Tx) error {
-		old, err := get(tx, p.ID)
-		if err != nil {
-			return err
+	return &p, nil
+}
+
+func change(tx *store.Tx, p *Person) (*record, error) {
+	old, err := get(tx, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	p.Password, p.TOTP, p.Made, p.Seen = old.Password, old.TOTP, old.Made, old.Seen
+	if err := free(tx, p); err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec("UPDATE people SET login = ?, name = ?, role = ?, domains = ?, base_role = '' WHERE id = ?", p.Login, p.Name, p.Role, domainsJSON(p), p.ID); err != nil {
+		return nil, err
+	}
+	if err := writeAddresses(tx, p); err != nil {
+		return nil, err
+	}
+	if p.Role != old.Role || domainsJSON(p) != domainsJSON(&old.Person) {
+		if err := endSessions(tx, p.ID); err != nil {
+			return nil, err
 		}
-		before = &old.Person
-		p.Password, p.TOTP, p.Made, p.Seen = old.Password, old.TOTP, old.Made, old.Seen
-		if err := free(tx, p); err != nil {
-			return err
-		}
-		if _, err := tx.Exec("UPDATE people SET login = ?, name = ?, role = ?, domains = ?, base_role = '' WHERE id = ?", p.Login, p.Name, p.Role, domainsJSON(p), p.ID); err != nil {
-			return err
-		}
-		if err := writeAddresses(tx, p); err != nil {
-			return err
-		}
-		if p.Role != old.Role || domainsJSON(p) != domainsJSON(&old.Person) {
-			if err := endSessions(tx, p.ID); err != nil {
-				return err
-			}
-		}
-		return adminLeft(tx, &old.Person)
-	})
-	return before, err
+	}
+	return old, adminLeft(tx, &old.Person)
 }
 
 // get reads a person inside a transaction.
@@ -244,23 +250,20 @@ func adminLeft(tx *store.Tx, old *Person) error {
 
 // Remove removes a person with all sessions and tokens.
 func (s *Store) Remove(ctx context.Context, who *Actor, id string) error {
-	var old *record
-	err := ErrForbidden
-	if who.May(ManagePeople) {
-		err = s.o.DB.Write(ctx, func(tx *store.Tx) (err error) {
-			if old, err = get(tx, id); err != nil {
-				return err
-			}
-			if _, err := tx.Exec("DELETE FROM people WHERE id = ?", id); err != nil { // the rest goes along
-				return err
-			}
-			return adminLeft(tx, &old.Person)
-		})
+	if !who.May(ManagePeople) {
+		return s.note(ctx, who, "person-remove", id, ErrForbidden)
 	}
-	if old == nil {
-		return s.note(ctx, who, "person-remove", id, nil, nil, err)
-	}
-	return s.note(ctx, who, "person-remove", old.Login, public(&old.Person), nil, err)
+	return s.noted(ctx, who, "person-remove", id, func(tx *store.Tx, l *audit.Line) error {
+		old, err := get(tx, id)
+		if err != nil {
+			return err
+		}
+		l.Object, l.Before = old.Login, asJSON(public(&old.Person))
+		if _, err := tx.Exec("DELETE FROM people WHERE id = ?", id); err != nil { // the rest goes along
+			return err
+		}
+		return adminLeft(tx, &old.Person)
+	})
 }
 
 // keeps tells whether sessions and tokens of a person are the actor's to end: one's own, unless one

@@ -35,7 +35,7 @@ func TestW14Secrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	box, acts, now := &postbox{make(chan string, 9)}, &notes{}, time.Now()
+	box, acts, now := &postbox{make(chan string, 9)}, &notes{db: db}, time.Now()
 	s, err := Open(t.Context(), Options{DB: db, Audit: acts, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), Hashing: Hashing{64, 1, 1},
 		Clock: func() time.Time { return now }, MailSignIn: true, Mailer: box, Internal: func(mail.Address) bool { return true }, Origin: "https://postern.example"})
 	if err != nil {

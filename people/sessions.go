@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"postern/audit"
 	"postern/store"
 )
 
@@ -210,11 +211,10 @@ func (s *Store) SignOut(ctx context.Context, cookie string, from netip.Addr) err
 	if err != nil {
 		return err
 	}
-	err = s.o.DB.Write(ctx, func(tx *store.Tx) error {
+	return s.noted(ctx, s.actor(r, ByPage, from), "sign-out", session.ID, func(tx *store.Tx, _ *audit.Line) error {
 		_, err := tx.Exec("DELETE FROM people_sessions WHERE hash = ?", hashSecret(cookie))
 		return err
 	})
-	return s.note(ctx, s.actor(r, ByPage, from), "sign-out", session.ID, nil, nil, err)
 }
 
 // Sessions gives where a person is signed in, newest first. cookie marks the one that asks.
@@ -247,20 +247,20 @@ func (s *Store) Sessions(ctx context.Context, who *Actor, person, cookie string)
 
 // EndSession ends one session of a person by its ID; "" ends all of them.
 func (s *Store) EndSession(ctx context.Context, who *Actor, person, id string) error {
-	err := ErrForbidden
-	if who.keeps(person) {
-		err = s.o.DB.Write(ctx, func(tx *store.Tx) error {
-			if id == "" {
-				return endSessions(tx, person)
-			}
-			n, err := tx.Exec("DELETE FROM people_sessions WHERE person = ? AND lower(hex(substr(hash, 1, 8))) = ?", person, id)
-			if err == nil && n == 0 {
-				return ErrNotFound
-			}
-			return err
-		})
+	login := s.loginOf(ctx, person)
+	if !who.keeps(person) {
+		return s.note(ctx, who, "session-end", login, ErrForbidden)
 	}
-	return s.note(ctx, who, "session-end", s.loginOf(ctx, person), nil, nil, err)
+	return s.noted(ctx, who, "session-end", login, func(tx *store.Tx, _ *audit.Line) error {
+		if id == "" {
+			return endSessions(tx, person)
+		}
+		n, err := tx.Exec("DELETE FROM people_sessions WHERE person = ? AND lower(hex(substr(hash, 1, 8))) = ?", person, id)
+		if err == nil && n == 0 {
+			return ErrNotFound
+		}
+		return err
+	})
 }
 
 func endSessions(tx *store.Tx, person string) error {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"postern/audit"
 	"postern/store"
 )
 
@@ -112,11 +113,7 @@ func (s *Store) SetUpHolds(ctx context.Context, token string) error {
 func (s *Store) SetUp(ctx context.Context, token, login, name, password string, v Visitor, old string) (*Grant, error) {
 	p := Person{Login: login, Name: name, Role: Admin}
 	who := &Actor{Person: Person{Login: "set-up link"}, By: ByPage, From: v.From}
-	made, err := s.setUp(ctx, token, &p, password)
-	if errors.Is(err, ErrLink) {
-		return nil, err // anybody may try one: a line for each would fill the log
-	}
-	if err := s.note(ctx, who, "set-up", p.Login, nil, public(made), err); err != nil {
+	if err := s.setUp(ctx, who, token, &p, password); err != nil {
 		return nil, err
 	}
 	if err := os.Remove(filepath.Join(s.o.DB.Dir(), SetUpFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -133,21 +130,22 @@ func (s *Store) SetUp(ctx context.Context, token, login, name, password string, 
 	return s.admit(ctx, g, r.Login, "set-up", v)
 }
 
-func (s *Store) setUp(ctx context.Context, token string, p *Person, password string) (*Person, error) {
+func (s *Store) setUp(ctx context.Context, who *Actor, token string, p *Person, password string) error {
 	if err := s.SetUpHolds(ctx, token); err != nil {
-		return nil, err
+		return err // anybody may try one: a line for each would fill the log
 	}
-	if err := p.tidy(); err != nil {
-		return nil, err
+	err := p.tidy()
+	if err == nil {
+		err = checkPassword(password)
 	}
-	if err := checkPassword(password); err != nil {
-		return nil, err
+	var hash string
+	if err == nil {
+		hash, err = s.passwords.hash(ctx, password)
 	}
-	hash, err := s.passwords.hash(ctx, password)
 	if err != nil {
-		return nil, err
+		return s.note(ctx, who, "set-up", p.Login, err)
 	}
-	err = s.o.DB.Write(ctx, func(tx *store.Tx) error {
+	return s.noted(ctx, who, "set-up", p.Login, func(tx *store.Tx, l *audit.Line) error {
 		n, err := tx.Exec("DELETE FROM people_links WHERE hash = ? AND kind = 'set-up' AND expires > ? AND NOT EXISTS (SELECT 1 FROM people WHERE role = 'admin')",
 			hashSecret(token), s.now().UnixMicro())
 		if err != nil {
@@ -156,10 +154,7 @@ func (s *Store) setUp(ctx context.Context, token string, p *Person, password str
 		if n != 1 {
 			return ErrLink
 		}
+		l.After = asJSON(public(p))
 		return s.insert(tx, p, hash, "")
 	})
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
 }

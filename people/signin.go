@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/audit"
 	"postern/store"
 )
 
@@ -65,7 +66,7 @@ func (s *Store) noteSignIn(ctx context.Context, login, how string, v Visitor, er
 	if _, unknown := s.find(ctx, "login = ?", login); unknown == nil {
 		who.Login = login // what is no login may be a password in the wrong field: it is not kept
 	}
-	return s.note(ctx, who, "sign-in", how, nil, nil, err)
+	return s.note(ctx, who, signInAct, how, err)
 }
 
 // checkSignIn compares the password. One hash is computed for every try that is looked at.
@@ -163,31 +164,12 @@ func (s *Store) stage(r *record) Stage {
 // SetPassword gives a person another password and ends all of the person's sessions. For one's own
 // the old one is needed; an empty new one takes the password away, which only others may do.
 func (s *Store) SetPassword(ctx context.Context, who *Actor, person, old, password string) error {
-	return s.note(ctx, who, "password", s.loginOf(ctx, person), nil, nil, s.setPassword(ctx, who, person, old, password))
-}
-
-func (s *Store) setPassword(ctx context.Context, who *Actor, person, old, password string) error {
-	own := person == who.ID
-	if !own && !who.May(ManagePeople) || who.By == ByToken && own {
-		return ErrForbidden
-	}
-	r, err := s.find(ctx, "id = ?", person)
+	login := s.loginOf(ctx, person)
+	r, hash, err := s.maySetPassword(ctx, who, person, old, password)
 	if err != nil {
-		return err
+		return s.note(ctx, who, "password", login, err)
 	}
-	if own {
-		if password == "" {
-			return &InvalidError{"a new password is missing"}
-		}
-		if err := s.confirm(ctx, r, old, Visitor{From: who.From}); err != nil {
-			return err
-		}
-	}
-	hash, err := s.newPassword(ctx, password)
-	if err != nil {
-		return err
-	}
-	return s.o.DB.Write(ctx, func(tx *store.Tx) error {
+	return s.noted(ctx, who, "password", login, func(tx *store.Tx, _ *audit.Line) error {
 		n, err := tx.Exec("UPDATE people SET password = ? WHERE id = ?", hash, r.ID)
 		if err != nil {
 			return err
@@ -197,6 +179,26 @@ func (s *Store) setPassword(ctx context.Context, who *Actor, person, old, passwo
 		}
 		return endSessions(tx, r.ID)
 	})
+}
+
+func (s *Store) maySetPassword(ctx context.Context, who *Actor, person, old, password string) (r *record, hash string, err error) {
+	own := person == who.ID
+	if !own && !who.May(ManagePeople) || who.By == ByToken && own {
+		return nil, "", ErrForbidden
+	}
+	if r, err = s.find(ctx, "id = ?", person); err != nil {
+		return nil, "", err
+	}
+	if own {
+		if password == "" {
+			return nil, "", &InvalidError{"a new password is missing"}
+		}
+		if err := s.confirm(ctx, r, old, Visitor{From: who.From}); err != nil {
+			return nil, "", err
+		}
+	}
+	hash, err = s.newPassword(ctx, password)
+	return r, hash, err
 }
 
 // confirm asks for the password again. Who has none, and came in by a link, has proven enough.

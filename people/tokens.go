@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/audit"
 	"postern/store"
 
 	"github.com/oklog/ulid/v2"
@@ -40,33 +41,15 @@ func (t *Token) All() bool { return t.Scopes == nil }
 // AddToken makes a token for a person and returns its secret, which is kept nowhere. A token makes
 // no tokens, so that one with few permissions does not grow.
 func (s *Store) AddToken(ctx context.Context, who *Actor, person, name string, scopes []Permission, life time.Duration) (*Token, string, error) {
-	t, secret, err := s.addToken(ctx, who, person, name, scopes, life)
+	t, err := s.mayAddToken(ctx, who, person, name, scopes, life)
 	if err != nil {
-		return nil, "", s.note(ctx, who, "token-add", person, nil, nil, err)
-	}
-	return t, secret, s.note(ctx, who, "token-add", t.ID, nil, t, nil)
-}
-
-func (s *Store) addToken(ctx context.Context, who *Actor, person, name string, scopes []Permission, life time.Duration) (*Token, string, error) {
-	if who.By == ByToken || person != who.ID && !who.May(ManagePeople) {
-		return nil, "", ErrForbidden
-	}
-	if life <= 0 || life > MaxTokenLife {
-		return nil, "", &InvalidError{fmt.Sprintf("a token lasts at most %d days", MaxTokenLife/(24*time.Hour))}
-	}
-	name = strings.TrimSpace(name)
-	if name == "" || len(name) > 100 || strings.ContainsFunc(name, unprintable) {
-		return nil, "", &InvalidError{"a token has a name of at most 100 bytes, which says what it is for"}
-	}
-	r, err := s.find(ctx, "id = ? OR login = ?", person, person)
-	if err != nil {
-		return nil, "", err
+		return nil, "", s.note(ctx, who, "token-add", person, err)
 	}
 	secret := newSecret()
-	t := &Token{ID: strings.ToLower(ulid.Make().String()), Person: r.ID, Login: r.Login, Name: name, Scopes: scopes, Made: s.now(), Expires: s.now().Add(life)}
-	err = s.o.DB.Write(ctx, func(tx *store.Tx) error {
+	err = s.noted(ctx, who, "token-add", t.ID, func(tx *store.Tx, l *audit.Line) error {
+		l.After = asJSON(t)
 		var n int
-		if err := tx.Get("SELECT count(*) FROM people_tokens WHERE person = ?", []any{r.ID}, &n); err != nil {
+		if err := tx.Get("SELECT count(*) FROM people_tokens WHERE person = ?", []any{t.Person}, &n); err != nil {
 			return err
 		}
 		if n >= maxTokens {
@@ -76,7 +59,29 @@ func (s *Store) addToken(ctx context.Context, who *Actor, person, name string, s
 			t.ID, hashSecret(secret), t.Person, t.Name, scopesJSON(scopes), t.Made.UnixMicro(), t.Expires.UnixMicro())
 		return err
 	})
-	return t, TokenPrefix + secret, err
+	if err != nil {
+		return nil, "", err
+	}
+	return t, TokenPrefix + secret, nil
+}
+
+// mayAddToken gives the token that is to be made.
+func (s *Store) mayAddToken(ctx context.Context, who *Actor, person, name string, scopes []Permission, life time.Duration) (*Token, error) {
+	if who.By == ByToken || person != who.ID && !who.May(ManagePeople) {
+		return nil, ErrForbidden
+	}
+	if life <= 0 || life > MaxTokenLife {
+		return nil, &InvalidError{fmt.Sprintf("a token lasts at most %d days", MaxTokenLife/(24*time.Hour))}
+	}
+	name = strings.TrimSpace(name)
+	if name == "" || len(name) > 100 || strings.ContainsFunc(name, unprintable) {
+		return nil, &InvalidError{"a token has a name of at most 100 bytes, which says what it is for"}
+	}
+	r, err := s.find(ctx, "id = ? OR login = ?", person, person)
+	if err != nil {
+		return nil, err
+	}
+	return &Token{ID: strings.ToLower(ulid.Make().String()), Person: r.ID, Login: r.Login, Name: name, Scopes: scopes, Made: s.now(), Expires: s.now().Add(life)}, nil
 }
 
 func scopesJSON(scopes []Permission) string {
@@ -182,7 +187,7 @@ func (s *Store) Tokens(ctx context.Context, who *Actor, person string) ([]*Token
 
 // RemoveToken makes a token worthless.
 func (s *Store) RemoveToken(ctx context.Context, who *Actor, id string) error {
-	err := s.o.DB.Write(ctx, func(tx *store.Tx) error {
+	return s.noted(ctx, who, "token-remove", id, func(tx *store.Tx, _ *audit.Line) error {
 		var person string
 		err := tx.Get("SELECT person FROM people_tokens WHERE id = ?", []any{id}, &person)
 		if errors.Is(err, sql.ErrNoRows) || err == nil && !who.keeps(person) {
@@ -194,5 +199,4 @@ func (s *Store) RemoveToken(ctx context.Context, who *Actor, id string) error {
 		_, err = tx.Exec("DELETE FROM people_tokens WHERE id = ?", id)
 		return err
 	})
-	return s.note(ctx, who, "token-remove", id, nil, nil, err)
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/audit"
 	"postern/store"
 
 	"github.com/pquerna/otp"
@@ -88,7 +89,7 @@ func (s *Store) ConfirmTOTP(ctx context.Context, cookie, password, code string, 
 	who := s.actor(r, ByPage, v.From)
 	if session.Stage == Done {
 		if err := s.confirm(ctx, r, password, v); err != nil {
-			return nil, nil, s.note(ctx, who, "totp-add", r.Login, nil, nil, err)
+			return nil, nil, s.note(ctx, who, "totp-add", r.Login, err)
 		}
 	}
 	step, ok := matchCode(session.totp, code, s.now(), 0)
@@ -96,7 +97,7 @@ func (s *Store) ConfirmTOTP(ctx context.Context, cookie, password, code string, 
 		return nil, nil, &InvalidError{"that is not the code of now: is the device's clock right?"}
 	}
 	codes := newRecovery()
-	err = s.o.DB.Write(ctx, func(tx *store.Tx) error {
+	err = s.noted(ctx, who, "totp-add", r.Login, func(tx *store.Tx, _ *audit.Line) error {
 		n, err := tx.Exec("UPDATE people SET totp = ?, totp_step = ? WHERE id = ? AND totp = ''", session.totp, step, r.ID)
 		if err != nil {
 			return err
@@ -109,7 +110,7 @@ func (s *Store) ConfirmTOTP(ctx context.Context, cookie, password, code string, 
 		}
 		return endSessions(tx, r.ID)
 	})
-	if err := s.note(ctx, who, "totp-add", r.Login, nil, nil, err); err != nil {
+	if err != nil {
 		return nil, nil, err
 	}
 	g, err := s.begin(ctx, r, session.How, Done, v, cookie)
@@ -224,10 +225,22 @@ func keepRecovery(tx *store.Tx, person string, codes []string) error {
 // DropTOTP takes the second factor of a person away and ends all sessions. For one's own the
 // password is needed, and an administrator who must have one cannot.
 func (s *Store) DropTOTP(ctx context.Context, who *Actor, person, password string) error {
-	return s.note(ctx, who, "totp-remove", s.loginOf(ctx, person), nil, nil, s.dropTOTP(ctx, who, person, password))
+	login := s.loginOf(ctx, person)
+	if err := s.mayDropTOTP(ctx, who, person, password); err != nil {
+		return s.note(ctx, who, "totp-remove", login, err)
+	}
+	return s.noted(ctx, who, "totp-remove", login, func(tx *store.Tx, _ *audit.Line) error {
+		if _, err := tx.Exec("UPDATE people SET totp = '' WHERE id = ?", person); err != nil { // totp_step stays: codes of before are spent
+			return err
+		}
+		if _, err := tx.Exec("DELETE FROM people_recovery WHERE person = ?", person); err != nil {
+			return err
+		}
+		return endSessions(tx, person)
+	})
 }
 
-func (s *Store) dropTOTP(ctx context.Context, who *Actor, person, password string) error {
+func (s *Store) mayDropTOTP(ctx context.Context, who *Actor, person, password string) error {
 	own := person == who.ID
 	if !own && !who.May(ManagePeople) || who.By == ByToken {
 		return ErrForbidden
@@ -239,18 +252,8 @@ func (s *Store) dropTOTP(ctx context.Context, who *Actor, person, password strin
 	if own && r.Role == Admin && s.o.AdminTOTP {
 		return &InvalidError{"administrators need a second factor; another administrator can take it away, so that a new device is set up"}
 	}
-	if own {
-		if err := s.confirm(ctx, r, password, Visitor{From: who.From}); err != nil {
-			return err
-		}
+	if !own {
+		return nil
 	}
-	return s.o.DB.Write(ctx, func(tx *store.Tx) error {
-		if _, err := tx.Exec("UPDATE people SET totp = '' WHERE id = ?", person); err != nil { // totp_step stays: codes of before are spent
-			return err
-		}
-		if _, err := tx.Exec("DELETE FROM people_recovery WHERE person = ?", person); err != nil {
-			return err
-		}
-		return endSessions(tx, person)
-	})
+	return s.confirm(ctx, r, password, Visitor{From: who.From})
 }

@@ -26,14 +26,22 @@ func (d *Desk) may(ctx context.Context, who *people.Actor, p people.Permission, 
 	return d.refuse(ctx, who, act, object, ErrForbidden)
 }
 
-// refuse notes an attempt that was refused, and returns why.
+// refuse notes an attempt that was refused, and returns why. Attempts again and again are counted.
 func (d *Desk) refuse(ctx context.Context, who *people.Actor, act, object string, why error) error {
 	line := d.line(who, act, object, lineRefused)
 	line.Note = why.Error()
-	if err := d.note(ctx, line); err != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteFor)
+	defer cancel()
+	if err := d.o.Audit.Refuse(ctx, line); err != nil {
 		return err
 	}
 	return why
+}
+
+// Refuse notes that the actor may not do something that was refused before the Desk was asked, and
+// returns ErrForbidden.
+func (d *Desk) Refuse(ctx context.Context, who *people.Actor, act, object string) error {
+	return d.refuse(ctx, who, act, object, ErrForbidden)
 }
 
 // line begins a line of the log of acts.

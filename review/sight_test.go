@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"postern/audit"
 	"postern/mail"
@@ -273,6 +274,7 @@ func TestW07_NothingOutOfSight(t *testing.T) {
 			a.To = []mail.Address{quarantinetest.Address(everybody[r.IntN(4)])}
 		}
 		before := snapshot(t, b, held)
+		b.clock.Add(time.Hour) // the same refusal within one would be counted
 		lines := b.lines(t)
 		_, err := b.Do(t.Context(), who, a)
 		var input *review.InputError
@@ -421,5 +423,47 @@ func TestW13_AuditPagesAreFull(t *testing.T) {
 	}
 	if lines, err = b.Audit(t.Context(), who, lines[2].N, 3); err != nil || len(lines) != 1 || lines[0].N != 1 {
 		t.Errorf("%+v, %v", lines, err)
+	}
+}
+
+// What somebody may not do leaves a line, once an hour; so does a look at what is out of sight.
+func TestW13_RefusalsLeaveLines(t *testing.T) {
+	b := newBed(t)
+	virus, policy := b.hold(t, "virus", "ann@example.org"), b.hold(t, "policy", "ann@example.org")
+	do(t, b, ann(), review.Act{Do: review.Ask, IDs: ids(policy.ID)})
+	for _, c := range []struct {
+		who  *people.Actor
+		act  string
+		try  func(who *people.Actor) error
+		want error
+	}{
+		{operator(), "release", func(who *people.Actor) error {
+			_, err := b.Do(t.Context(), who, review.Act{Do: review.Release, IDs: ids(virus.ID)})
+			return err
+		}, review.ErrForbidden},
+		{of("example.org"), "release", func(who *people.Actor) error {
+			_, err := b.Do(t.Context(), who, review.Act{Do: review.Release, IDs: ids(virus.ID), Undoing: true})
+			return err
+		}, review.ErrForbidden},
+		{auditor(), "approve", func(who *people.Actor) error {
+			_, err := b.Do(t.Context(), who, review.Act{Do: review.Approve, IDs: ids(policy.ID)})
+			return err
+		}, review.ErrForbidden},
+		{ann(), "approve", func(who *people.Actor) error {
+			_, err := b.Do(t.Context(), who, review.Act{Do: review.Approve, IDs: ids(policy.ID)})
+			return err
+		}, review.ErrForbidden},
+		{ben(), "look", func(who *people.Actor) error { _, err := b.Message(t.Context(), who, policy.ID); return err }, review.ErrNotFound},
+		{auditor(), "read", func(who *people.Actor) error { _, err := b.Content(t.Context(), who, policy.ID, "text"); return err }, review.ErrForbidden},
+	} {
+		before := b.lines(t)
+		for range 20 {
+			if err := c.try(c.who); !errors.Is(err, c.want) {
+				t.Errorf("%s by %s: %v", c.act, c.who.Login, err)
+			}
+		}
+		if l := b.last(t); b.lines(t)-before != 1 || l.Who != c.who.Login || l.Act != c.act || l.Result != "refused" || l.Object == "" {
+			t.Errorf("%d lines, the last %+v", b.lines(t)-before, l)
+		}
 	}
 }

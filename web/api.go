@@ -10,11 +10,12 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"postern/people"
-	"postern/review"
 )
 
 // apiRoot is where the API stands; another version would stand beside it.
@@ -35,7 +36,16 @@ type endpoint struct {
 	body         reflect.Type
 	answer       reflect.Type
 	media        string // of the answer; "": JSON
+	act          string // as the log of acts calls it; "": by its name
 	call         func(c *call) (any, error)
+}
+
+// actName is how the log of acts calls it: words with dashes.
+func (e *endpoint) actName() string {
+	if e.act != "" {
+		return e.act
+	}
+	return regexp.MustCompile("[A-Z]").ReplaceAllStringFunc(e.name, func(s string) string { return "-" + strings.ToLower(s) })
 }
 
 // A param is one of the query.
@@ -149,7 +159,7 @@ func (s *Server) endpoint(e endpoint) http.Handler {
 		}
 		c := &call{ctx: r.Context(), who: who, r: r, w: w, desk: s.cfg.Desk, people: s.cfg.People, server: s}
 		if !e.open && !who.May(e.needs) {
-			s.problem(w, r, review.ErrForbidden)
+			s.problem(w, r, s.cfg.Desk.Refuse(r.Context(), who, e.actName(), r.PathValue("id")))
 			return
 		}
 		if e.body == typeOf[Reason]() && r.ContentLength == 0 {

@@ -54,7 +54,11 @@ func (c *call) act() (review.Act, error) {
 	case !ok:
 		return a, badCall("do: %q is no act", clip(string(a.Do)))
 	case !c.who.May(p):
-		return a, review.ErrForbidden
+		object := ""
+		if len(a.IDs) == 1 {
+			object = a.IDs[0]
+		}
+		return a, c.desk.Refuse(c.ctx, c.who, string(a.Do), object)
 	case len(a.IDs) == 0 && a.Find == nil:
 		return a, badCall("say with which messages: ids, or find for all that match")
 	case len(a.IDs) > 0 && a.Find != nil:
@@ -117,7 +121,7 @@ func actCalls() []endpoint {
 // one is an act with a single message.
 func one(v review.Verb, name, does string) endpoint {
 	p, _ := needed(v)
-	return endpoint{method: "POST", path: "/held/{id}/" + string(v), name: name, does: does, needs: p, body: typeOf[Reason](), answer: typeOf[review.Done](),
+	return endpoint{method: "POST", path: "/held/{id}/" + string(v), name: name, act: string(v), does: does, needs: p, body: typeOf[Reason](), answer: typeOf[review.Done](),
 		call: func(c *call) (any, error) {
 			return c.desk.Do(c.ctx, c.who, review.Act{Do: v, IDs: []string{c.r.PathValue("id")}, Reason: c.body.(*Reason).Reason})
 		}}

@@ -6,7 +6,6 @@ import (
 
 	"postern/mail"
 	"postern/people"
-	"postern/review"
 )
 
 // A Person is one who may sign in, as programs see it.
@@ -101,7 +100,7 @@ func addToken(c *call) (any, error) {
 			return nil, badCall("scopes: there is no permission %q", clip(s))
 		}
 		if !c.who.May(p) {
-			return nil, review.ErrForbidden
+			return nil, c.desk.Refuse(c.ctx, c.who, "token-add", s)
 		}
 		scopes = append(scopes, p)
 	}
@@ -146,7 +145,7 @@ func peopleCalls() []endpoint {
 		call: func(c *call) (any, error) {
 			n := c.body.(*NewPassword)
 			if c.who.By == people.ByToken {
-				return nil, review.ErrForbidden // a stolen token must not lock its owner out
+				return nil, c.desk.Refuse(c.ctx, c.who, "password", c.who.Login) // a stolen token must not lock its owner out
 			}
 			return nil, c.people.SetPassword(c.ctx, c.who, c.who.ID, n.Old, n.New)
 		},

@@ -35,6 +35,10 @@ func (d *apiDesk) List(_ context.Context, _ *people.Actor, f review.Find) (*revi
 	return &review.Page{Rows: []review.Row{{ID: "A", Subject: "</script>"}}, Next: "n"}, d.err
 }
 
+func (d *apiDesk) Refuse(context.Context, *people.Actor, string, string) error {
+	return review.ErrForbidden
+}
+
 func (d *apiDesk) Do(_ context.Context, _ *people.Actor, a review.Act) (*review.Done, error) {
 	d.act = a
 	return &review.Done{Count: 1}, d.err

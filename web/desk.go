@@ -44,6 +44,7 @@ type Desk interface {
 	RollBack(ctx context.Context, who *people.Actor, n int64, note string) (int64, error)
 	PinTest(ctx context.Context, who *people.Actor, id, name string) (string, error) // the test as it was written
 
+	Refuse(ctx context.Context, who *people.Actor, act, object string) error // notes what was not even asked for here, and is review.ErrForbidden
 	Audit(ctx context.Context, who *people.Actor, before int64, limit int) ([]audit.Line, error)
 	Arrivals(ctx context.Context, who *people.Actor) (<-chan review.Row, error) // newly held mail, until ctx ends; what comes too fast is left out
 }

@@ -33,6 +33,7 @@ type fakeDesk struct {
 	fail    error // every call fails so
 	arrived chan review.Row
 	drafts  []review.Draft
+	refused []string // acts and objects that were refused before the Desk was asked
 	reads   []string // id and why of each reading of content
 }
 
@@ -323,6 +324,13 @@ func (d *fakeDesk) DropView(_ context.Context, _ *people.Actor, name string) err
 
 func (d *fakeDesk) Arrivals(context.Context, *people.Actor) (<-chan review.Row, error) {
 	return d.arrived, nil
+}
+
+func (d *fakeDesk) Refuse(_ context.Context, who *people.Actor, act, object string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused = append(d.refused, strings.TrimSpace(act+" "+object))
+	return review.ErrForbidden
 }
 
 func (d *fakeDesk) Audit(_ context.Context, who *people.Actor, before int64, limit int) ([]audit.Line, error) {

@@ -183,7 +183,7 @@ func (s *Server) wouldAllow(w http.ResponseWriter, r *http.Request) {
 // pin writes a test beside the rules that expects what is right for this message.
 func (s *Server) pin(w http.ResponseWriter, r *http.Request) {
 	if !actor(r).May(people.ApplyRules) {
-		s.fail(w, r, review.ErrForbidden)
+		s.forbid(w, r, "pin-test", r.PathValue("id"))
 		return
 	}
 	text, err := s.cfg.Desk.PinTest(r.Context(), actor(r), r.PathValue("id"), strings.TrimSpace(r.PostFormValue("name")))

@@ -50,7 +50,7 @@ const auditLines = 100
 
 func (s *Server) auditPage(w http.ResponseWriter, r *http.Request) {
 	if !actor(r).May(people.ReadAudit) {
-		s.fail(w, r, review.ErrForbidden)
+		s.forbid(w, r, "audit", "")
 		return
 	}
 	before, err := strconv.ParseInt(r.URL.Query().Get("before"), 10, 64)

@@ -23,6 +23,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.show(w, r, status, "problem", screen{Title: title, Data: words})
 }
 
+// forbid refuses what somebody may not do at all. That it was tried is noted (W-13).
+func (s *Server) forbid(w http.ResponseWriter, r *http.Request, act, object string) {
+	s.fail(w, r, s.cfg.Desk.Refuse(r.Context(), actor(r), act, object))
+}
+
 func failure(err error) (status int, title, words string) {
 	var form *callError
 	var input *review.InputError

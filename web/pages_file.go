@@ -16,7 +16,7 @@ const minZipPassword = 16
 func (s *Server) download(w http.ResponseWriter, r *http.Request) {
 	password, id, which := r.PostFormValue("password"), r.PathValue("id"), r.PostFormValue("file")
 	if !actor(r).May(people.Download) {
-		s.fail(w, r, review.ErrForbidden)
+		s.forbid(w, r, "download", id)
 		return
 	}
 	if len(password) < minZipPassword || len(password) > 128 {

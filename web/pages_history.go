@@ -55,7 +55,7 @@ func (s *Server) rollBack(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !actor(r).May(people.ApplyRules) {
-		s.fail(w, r, review.ErrForbidden)
+		s.forbid(w, r, "roll-back", strconv.FormatInt(n, 10))
 		return
 	}
 	live, err := s.cfg.Desk.RollBack(r.Context(), actor(r), n, r.PostFormValue("note"))

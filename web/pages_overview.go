@@ -42,7 +42,7 @@ const chartWidth, chartHeight = 600.0, 64.0
 
 func (s *Server) overviewPage(w http.ResponseWriter, r *http.Request) {
 	if !actor(r).May(people.ReadOverview) {
-		s.fail(w, r, review.ErrForbidden)
+		s.forbid(w, r, "overview", "")
 		return
 	}
 	days, err := strconv.Atoi(r.URL.Query().Get("days"))

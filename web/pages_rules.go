@@ -86,7 +86,7 @@ func lineID(file string, line int) string {
 // editPage opens the editor with a file that is in force, an empty one, or a draft from a message.
 func (s *Server) editPage(w http.ResponseWriter, r *http.Request) {
 	if !actor(r).May(people.DraftRules) {
-		s.fail(w, r, review.ErrForbidden)
+		s.forbid(w, r, "draft-rule", r.URL.Query().Get("from"))
 		return
 	}
 	book, err := s.cfg.Desk.Rulebook(r.Context(), actor(r))

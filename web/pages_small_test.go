@@ -108,3 +108,31 @@ func TestW11_StreamsAreBounded(t *testing.T) {
 		end()
 	}
 }
+
+// W-13: what a page or a call refuses by itself is noted, too.
+func TestW13_RefusalsOfPagesAreNoted(t *testing.T) {
+	b := newBed(t, people.User)
+	one := sampleID(1)
+	for _, c := range [][3]string{
+		{"GET", "/audit", "audit"}, {"GET", "/overview", "overview"}, {"GET", "/rules/edit?from=" + one, "draft-rule " + one}, {"POST", "/rules/rollback?n=3", "roll-back 3"},
+		{"POST", "/m/" + one + "/pin", "pin-test " + one}, {"POST", "/m/" + one + "/download", "download " + one}, {"GET", "/people", "list-people"},
+		{"GET", "/people/new", "add-person"}, {"GET", "/people/X", "show-person X"},
+		{"GET", apiRoot + "/people", "list-people"}, {"POST", apiRoot + "/rules/rollback", "roll-back"}, {"POST", apiRoot + "/acts", "approve " + one},
+		{"GET", apiRoot + "/held/" + one + "/raw", "raw-held " + one},
+	} {
+		b.desk.refused = nil
+		body := ""
+		if strings.HasSuffix(c[1], "/acts") {
+			body = `{"do":"approve","ids":["` + one + `"]}`
+		} else if strings.HasSuffix(c[1], "n=3") {
+			body = "n=3"
+		}
+		r := httptest.NewRequestWithContext(t.Context(), c[0], c[1], strings.NewReader(body))
+		r.Header.Set("Content-Type", map[bool]string{true: "application/json", false: "application/x-www-form-urlencoded"}[strings.HasPrefix(body, "{")])
+		w := httptest.NewRecorder()
+		b.ServeHTTP(w, r)
+		if w.Code != 403 || len(b.desk.refused) != 1 || b.desk.refused[0] != c[2] {
+			t.Errorf("%s %s: %d, noted %q, want %q", c[0], c[1], w.Code, b.desk.refused, c[2])
+		}
+	}
+}

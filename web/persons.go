@@ -47,6 +47,10 @@ type personView struct {
 }
 
 func (s *Server) peoplePage(w http.ResponseWriter, r *http.Request) {
+	if !actor(r).May(people.ManagePeople) {
+		s.forbid(w, r, "list-people", "")
+		return
+	}
 	all, err := s.cfg.People.List(r.Context(), actor(r))
 	if err != nil {
 		s.failed(w, r, err)
@@ -57,7 +61,7 @@ func (s *Server) peoplePage(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) newPersonPage(w http.ResponseWriter, r *http.Request) {
 	if !actor(r).May(people.ManagePeople) {
-		s.failed(w, r, people.ErrForbidden)
+		s.forbid(w, r, "add-person", "")
 		return
 	}
 	s.showNewPerson(w, r, http.StatusOK, personView{Person: &people.Person{Role: people.Operator}})
@@ -117,7 +121,7 @@ func (s *Server) personPage(w http.ResponseWriter, r *http.Request) {
 func (s *Server) showPerson(w http.ResponseWriter, r *http.Request, code int, v personView) {
 	ctx, who, id := r.Context(), actor(r), r.PathValue("id")
 	if !who.May(people.ManagePeople) {
-		s.failed(w, r, people.ErrForbidden)
+		s.forbid(w, r, "show-person", id)
 		return
 	}
 	p, err := s.cfg.People.Get(ctx, who, id)

@@ -34,6 +34,7 @@ type OIDCConf struct {
 	Issuer     string            `yaml:"issuer"`
 	ClientID   string            `yaml:"client_id"`
 	SecretFile string            `yaml:"secret_file"`
+	LinkStaff  bool              `yaml:"link_staff"`
 	Create     bool              `yaml:"create"`
 	GroupClaim string            `yaml:"group_claim"`
 	Roles      map[string]string `yaml:"roles"`

@@ -263,6 +263,8 @@ func (m *matrix) judge(t *testing.T, op operation, w *httptest.ResponseRecorder,
 		t.Errorf("without the permission: %d %s", w.Code, w.Body)
 	case may && (w.Code == http.StatusUnauthorized || w.Code >= 500):
 		t.Errorf("with the permission: %d %s", w.Code, w.Body)
+	case !may && lines != 1:
+		t.Errorf("the refusal left %d lines in the log of acts", lines)
 	case w.Code < 300 && op.method != "GET" && op.name != "summary" && op.name != "wouldAllow" && op.name != "tryRules" && lines != 1:
 		t.Errorf("a change left %d lines in the log of acts", lines)
 	}

@@ -44,7 +44,7 @@ func openIDOf(c *OIDCConf) (*people.OpenID, error) {
 	if c.Issuer == "" {
 		return nil, nil
 	}
-	o := &people.OpenID{Issuer: c.Issuer, ClientID: c.ClientID, Secret: os.Getenv(oidcSecret), Create: c.Create, GroupClaim: c.GroupClaim, Roles: map[string]people.Role{}}
+	o := &people.OpenID{Issuer: c.Issuer, ClientID: c.ClientID, Secret: os.Getenv(oidcSecret), LinkStaff: c.LinkStaff, Create: c.Create, GroupClaim: c.GroupClaim, Roles: map[string]people.Role{}}
 	for group, role := range c.Roles {
 		o.Roles[group] = people.Role(role)
 	}

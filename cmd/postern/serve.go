@@ -246,6 +246,7 @@ func (p *program) tidy(ctx context.Context, now time.Time) {
 	_, err = p.lists.Prune(ctx, now)
 	failed("pruning the lists", err)
 	failed("tidying the desk", p.desk.Tidy(ctx, now))
+	failed("the log of acts", p.audit.Settle(ctx, false))
 	if u, err := p.quarantine.Usage(ctx); err == nil && u.Max > 0 && u.Bytes > u.Max/10*8 {
 		p.log.Warn("the quarantine is nearly full: when it is, mail that has to be held is answered 452", "bytes", u.Bytes, "max", u.Max)
 	}

@@ -75,6 +75,11 @@ func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bo
 // close closes what is open, in the order that loses nothing.
 func (s *stores) close() error {
 	var errs []error
+	if s.audit != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		errs = append(errs, s.audit.Settle(ctx, true))
+	}
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())
 	}

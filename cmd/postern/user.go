@@ -170,12 +170,14 @@ type userChangeCmd struct {
 	Name    string   `help:"As the pages show it." placeholder:"NAME"`
 	Address []string `help:"All their addresses, in place of those before (repeatable)." placeholder:"ADDRESS" sep:"none"`
 	Domain  []string `help:"All their domains, in place of those before (repeatable); \"\" for all mail." placeholder:"DOMAIN" sep:"none"`
+	Subject *string  `name:"oidc-subject" help:"By which name (the claim sub) the issuer of OpenID Connect speaks of them; \"\" for none." placeholder:"SUBJECT"`
 	NoTOTP  bool     `name:"no-totp" help:"Take the second factor away: who lost it sets up another."`
 }
 
 // Help is shown by --help.
 func (userChangeCmd) Help() string {
-	return "Example:\n  postern user change ana@example.org --role admin\n  postern user change root --no-totp"
+	return "Example:\n  postern user change ana@example.org --role admin\n  postern user change root --no-totp\n" +
+		"  postern user change root --oidc-subject 24400320"
 }
 
 // Run changes.
@@ -199,6 +201,12 @@ func (c *userChangeCmd) Run(out output) error {
 			return err
 		}
 		fmt.Fprintf(out.out, "%s has no second factor any more.\n", p.Login)
+	}
+	if c.Subject != nil {
+		if err := a.people.LinkOpenID(ctx, a.who(), p.ID, *c.Subject); err != nil {
+			return typed(err)
+		}
+		fmt.Fprintf(out.out, "%s signs in by OpenID Connect as %q.\n", p.Login, *c.Subject)
 	}
 	if c.Role == "" && c.Name == "" && c.Address == nil && c.Domain == nil {
 		return nil
