@@ -190,7 +190,7 @@ func (p *program) startAdmin() (*adminServer, error) {
 	if p.cfg.Admin == "" {
 		return nil, nil
 	}
-	l, err := net.Listen("tcp", p.cfg.Admin)
+	l, err := p.sockets.one("admin", p.cfg.Admin, p.log)
 	if err != nil {
 		return nil, fmt.Errorf("health and metrics: %w (another address: admin or --admin; \"\" for none)", err)
 	}

@@ -42,6 +42,7 @@ type program struct {
 	breaker  *breaker.Breaker // nil: off
 	desk     *review.Desk
 	digests  *digest.Digests
+	sockets  sockets // of systemd
 }
 
 // build makes everything that serve needs. close what it returns.

@@ -68,6 +68,7 @@ var fences = map[string][]string{
 	"net/http":                            {"postern/cmd/postern", "postern/web", "postern/people"}, // people: OIDC
 	"github.com/microcosm-cc/bluemonday":  {"postern/preview"},
 	"github.com/coreos/go-oidc":           {"postern/people"},
+	"github.com/coreos/go-systemd":        {"postern/cmd/postern"},
 	"golang.org/x/oauth2":                 {"postern/people"},
 	"github.com/pquerna/otp":              {"postern/people"},
 	"github.com/nwaples/rardecode":        {"postern/filters"},

@@ -72,9 +72,16 @@ func (c *serveCmd) Run(out output) error {
 	hup := make(chan os.Signal, 1)       // from here on: a reload that comes during the start must not end it
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	listeners, err := listen(cfg.Listen)
+	opened, err := inherited()
 	if err != nil {
 		return err
+	}
+	defer opened.close()
+	listeners := opened.take("smtp")
+	if len(listeners) == 0 {
+		if listeners, err = listen(cfg.Listen); err != nil {
+			return err
+		}
 	}
 	defer closeAll(listeners)
 	if err := giveUpRoot(cfg.Data, log); err != nil {
@@ -85,6 +92,7 @@ func (c *serveCmd) Run(out output) error {
 		return err
 	}
 	defer p.close()
+	p.sockets = opened
 	go func() {
 		for {
 			select {

@@ -30,7 +30,7 @@ func (p *program) startWeb(ctx context.Context, pages http.Handler) (*webServer,
 	if p.cfg.Web.Listen == "" {
 		return nil, nil
 	}
-	l, err := net.Listen("tcp", p.cfg.Web.Listen)
+	l, err := p.sockets.one("web", p.cfg.Web.Listen, p.log)
 	if err != nil && !p.cfg.webGiven() {
 		p.log.Error("no pages: the address is taken, and mail must not wait for them; web.listen or --web names another", "error", err)
 		return nil, nil
