@@ -42,6 +42,7 @@ func serveSink(l net.Listener) error {
 }
 
 type sinkSession struct {
+	text   []byte // chunks of a message that is told about
 	c      net.Conn
 	r      *bufio.Reader
 	out    []byte
@@ -73,11 +74,12 @@ func (s *sinkSession) serve() {
 			s.out = append(s.out[:0], "250 2.0.0 taken\r\n"...)
 			s.probed = false
 		case "BDAT":
-			if s.chunk(string(line)) != nil {
+			last, err := s.chunk(string(line))
+			if err != nil {
 				return
 			}
 			s.out = append(s.out, "250 2.0.0 taken\r\n"...)
-			s.probed = false
+			s.probed = s.probed && !last
 		case "QUIT":
 			_, _ = s.c.Write(append(s.out, "221 2.0.0 bye\r\n"...))
 			return
@@ -120,21 +122,26 @@ func (s *sinkSession) data() error {
 	}
 }
 
-// chunk reads a message that is one chunk (RFC 3030).
-func (s *sinkSession) chunk(line string) error {
+// chunk reads a part of a message (RFC 3030), its last one or one before.
+func (s *sinkSession) chunk(line string) (last bool, err error) {
 	size := 0
-	if _, err := fmt.Sscanf(line, "BDAT %d LAST", &size); err != nil {
-		return err
+	if _, err := fmt.Sscan(strings.TrimPrefix(line, "BDAT "), &size); err != nil {
+		return false, err
 	}
+	last = strings.HasSuffix(line, " LAST\r\n")
 	if !s.probed {
 		_, err := s.r.Discard(size)
-		return err
+		return last, err
 	}
 	text := make([]byte, size)
 	if _, err := io.ReadFull(s.r, text); err != nil {
-		return err
+		return false, err
 	}
-	return s.tell(string(text))
+	if s.text = append(s.text, text...); !last {
+		return false, nil
+	}
+	defer func() { s.text = nil }()
+	return true, s.tell(string(s.text))
 }
 
 // describe reads a message line by line and tells about it.

@@ -38,7 +38,7 @@ type ServerConfig struct {
 	TLSRoots    *x509.CertPool // whom to trust; nil is the system's
 	TLSInsecure bool           // with require: take any certificate (tls_verify: false)
 	Forward     Forward        // how the server is told who the client is; "" is none
-	Chunking    bool           // small mail by BDAT where CHUNKING is offered (RFC 3030): only to servers that are known to mean it
+	Chunking    bool           // small mail by BDAT where CHUNKING is offered and proven (RFC 3030)
 	MaxOpen     int            // from so many on, connections that wait for an upload are taken over; 0 is 40
 	MaxIdle     int            // connections kept open for each address; 0 is 20, negative is none
 	Idle        time.Duration  // how long one is kept; 0 is 30 s

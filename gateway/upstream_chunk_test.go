@@ -98,7 +98,7 @@ func TestChunkOnlyWhereItSavesAnExchange(t *testing.T) {
 		{"of unknown size", 0, upText, 0},
 		{"bigger than it was said to be", 10, strings.Repeat("many lines\r\n", 20000), 0},
 	} {
-		before, mails := s.said("BDAT "), len(s.taken())
+		before, mails := s.said(" LAST\r\n"), len(s.taken())
 		replies, err := relayTo(t.Context(), up, c.size, SourceOf(nil, strings.NewReader(c.text)), "a", "unknown", "b")
 		if err != nil || !replies[0].OK() || len(s.taken()) != mails+1 {
 			t.Fatalf("%s: %v %v", c.what, replies, err)
@@ -106,7 +106,7 @@ func TestChunkOnlyWhereItSavesAnExchange(t *testing.T) {
 		if got := s.taken()[mails]; string(got.body) != c.text || len(got.to) != 2 {
 			t.Errorf("%s: %d bytes for %v", c.what, len(got.body), got.to)
 		}
-		if n := s.said("BDAT ") - before; n != c.bdat {
+		if n := s.said(" LAST\r\n") - before; n != c.bdat {
 			t.Errorf("%s: %d times BDAT", c.what, n)
 		}
 	}
@@ -131,7 +131,7 @@ func TestChunkRefused(t *testing.T) {
 	for _, code := range []string{"452 4.3.1 Full", "554 5.7.1 Spam", "552 5.3.4 Too big", "421 4.3.2 Closing"} {
 		s := chunkSink(t, nil)
 		s.setOn(func(c *upSinkConn, step, _ string) bool {
-			if step == "dot" && len(s.taken()) == 0 && c.n == 1 && strings.Count(c.raw.String(), "BDAT") == 1 {
+			if step == "dot" && len(s.taken()) == 0 && c.n == 1 && strings.Count(c.raw.String(), " LAST") == 1 {
 				c.say(code)
 				return true
 			}
@@ -151,28 +151,42 @@ func TestChunkRefused(t *testing.T) {
 	}
 }
 
-// A server that offers CHUNKING and knows no BDAT gets nothing delivered by it, the sender is
-// told to try again, and the next try goes by DATA.
+// A server that offers CHUNKING and does not take BDAT has heard one byte of the message when that
+// shows, never a line that could be a command to it. The message goes by DATA, and so do the next.
 func TestChunkNotUnderstood(t *testing.T) {
-	for _, code := range []string{"500 5.5.2 What?", "502 5.5.1 Not here", "503 5.5.1 DATA first"} {
+	const text = "RSET\r\nMAIL FROM:<evil@sender.test>\r\n\r\nQUIT\r\n"
+	for _, reply := range []string{"500 5.5.2 What?", "502 5.5.1 Not here", "503 5.5.1 DATA first", "452 4.3.1 Full", "421 4.3.2 Closing", "250 two\r\n250 replies", "354 Go on", "nonsense", "", "silence"} {
 		var log bytes.Buffer
-		s := chunkSink(t, at("BDAT", code)) // and so the lines of the message, as commands
-		up := serversFor(t, nil, s.addr)
+		s := chunkSink(t, func(c *upSinkConn, step, line string) bool {
+			if !strings.HasPrefix(line, "BDAT") {
+				return false
+			}
+			switch reply {
+			case "":
+				c.Close()
+			case "silence":
+			default:
+				c.say(reply)
+			}
+			return true
+		})
+		up := serversFor(t, func(c *ServerConfig) { c.Timeouts.Reply = 500 * time.Millisecond }, s.addr)
 		up.log = slog.New(slog.NewTextHandler(&log, nil))
-		var refusal *mail.Reply
-		if replies, err := relayTo(t.Context(), up, len(upText), upBlocks(upText), "a"); err == nil || errors.As(err, &refusal) || len(s.taken()) != 0 {
-			t.Errorf("%s: %v %v", code, replies, err)
-		}
-		for range 2 {
-			if replies, err := relayTo(t.Context(), up, len(upText), upBlocks(upText), "a"); err != nil || !replies[0].OK() {
-				t.Errorf("%s: then %v %v", code, replies, err)
+		for range 3 {
+			if replies, err := relayTo(t.Context(), up, len(text), upBlocks(text), "a", "b"); err != nil || !replies[0].OK() || !replies[1].OK() {
+				t.Errorf("%q: %v %v", reply, replies, err)
 			}
 		}
-		if s.connections() != 2 || s.said("BDAT ") != 1 || len(s.taken()) != 2 {
-			t.Errorf("%s: %d connections, %d times BDAT, %d messages", code, s.connections(), s.said("BDAT "), len(s.taken()))
+		for _, m := range s.taken() {
+			if string(m.body) != text || len(m.to) != 2 {
+				t.Errorf("%q: %q to %q", reply, m.body, m.to)
+			}
+		}
+		if s.connections() != 2 || s.said("BDAT ") != 1 || len(s.taken()) != 3 || !strings.HasSuffix(s.conn(0).raw.String(), "BDAT 1\r\nR") && !strings.HasSuffix(s.conn(0).raw.String(), "BDAT 1\r\n") {
+			t.Errorf("%q: %d connections, %d times BDAT, %d messages, %q", reply, s.connections(), s.said("BDAT "), len(s.taken()), s.conn(0).raw.String())
 		}
 		if n := strings.Count(log.String(), "does not take BDAT"); n != 1 {
-			t.Errorf("%s: told %d times", code, n)
+			t.Errorf("%q: told %d times", reply, n)
 		}
 	}
 }
@@ -189,7 +203,7 @@ func TestChunkIsWholeOrNotSent(t *testing.T) {
 			t.Errorf("%s: %v %v", name, replies, err)
 		}
 		mustDeliver(t, up, upRcpt("b"))
-		if s.said("BDAT ") != 1 || s.connections() != 2 {
+		if s.said(" LAST\r\n") != 1 || s.connections() != 2 {
 			t.Errorf("%s: %q, %d connections", name, s.conn(0).raw.String(), s.connections())
 		}
 	}

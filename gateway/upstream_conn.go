@@ -31,6 +31,7 @@ type link struct {
 	ext      mail.Extensions
 	size     bool     // SIZE is offered, perhaps without a limit
 	chunking bool     // BDAT is offered
+	proven   bool     // and was answered on this connection
 	xforward []string // attributes of XFORWARD that are offered
 	xclient  []string // attributes of XCLIENT that were offered before it was said
 	guest    guest    // the client that it is for; zero: for any

@@ -196,20 +196,38 @@ func (d *delivery) Send(ctx context.Context, to []mail.RcptTo, size int64, src S
 		return refusals, err
 	}
 	l := d.link
-	send := l.data
-	if d.chunk {
-		send = l.chunk
+	a, err := d.transmit(ctx, src)
+	if unsent := (*chunkError)(nil); errors.As(err, &unsent) {
+		d.whole(err)
+		src = unsent.message
+		if refusals, err = d.ready(ctx, to, size, false); err != nil || refusals != nil {
+			return refusals, err
+		}
+		l = d.link
+		a, err = d.transmit(ctx, src)
 	}
-	a, err := send(ctx, src)
 	d.open, d.have = false, nil
 	if err != nil {
-		if errors.Is(err, errNoChunks) && !l.host.whole.Swap(true) {
-			d.group.servers.log.Warn("internal server offers CHUNKING, but does not take BDAT: it gets DATA from now on", "address", l.host.addr, "error", err)
-		}
 		d.drop()
 		return nil, &serverError{l.host.addr, err, true}
 	}
 	return sameReply(a.reply(), len(to)), nil
+}
+
+func (d *delivery) transmit(ctx context.Context, src Source) (answer, error) {
+	if d.chunk {
+		return d.link.chunk(ctx, src)
+	}
+	return d.link.data(ctx, src)
+}
+
+// whole sees to it that a host gets no chunks any more, and closes the connection.
+func (d *delivery) whole(err error) {
+	h := d.link.host
+	if !h.whole.Swap(true) {
+		d.group.servers.log.Warn("internal server offers CHUNKING, but does not take BDAT: it gets DATA from now on", "address", h.addr, "error", err)
+	}
+	d.drop()
 }
 
 // stands reports whether the server has taken the envelope for these recipients already.
@@ -223,15 +241,21 @@ func (d *delivery) chunks(to []mail.RcptTo, size int64) bool {
 	return d.link != nil && d.link.host.group.cfg.Chunking && size > 0 && size <= int64(maxChunk) && d.stands(to) && d.link.chunking && !d.link.host.whole.Load()
 }
 
+// still reports whether the server has said nothing since it took the envelope; else the
+// connection is dropped.
+func (d *delivery) still() bool {
+	if d.link.quiet() {
+		return true
+	}
+	d.drop()
+	return false
+}
+
 // ready brings the connection to the 354 for these recipients, or returns their refusals. When
 // the envelope stands and the server takes chunks, a small message needs no 354.
 func (d *delivery) ready(ctx context.Context, to []mail.RcptTo, size int64, fresh bool) ([]mail.Reply, error) {
-	if d.chunk = d.chunks(to, size); d.chunk {
-		if d.link.quiet() {
-			return nil, nil
-		}
-		d.drop()
-		d.chunk = false
+	if d.chunk = d.chunks(to, size) && d.still(); d.chunk {
+		return nil, nil
 	}
 	if err := d.connect(ctx, fresh); err != nil {
 		if r, ok := err.(*mail.Reply); ok {

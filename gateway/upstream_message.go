@@ -1,8 +1,8 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -60,7 +60,15 @@ const (
 	maxChunk  = outBlock - chunkRoom - len("\r\n")
 )
 
-var errNoChunks = errors.New("CHUNKING is offered, but BDAT not taken")
+// A chunkError is that of a server which offers CHUNKING, but has not taken the first chunk. It
+// has the message, of which nothing is delivered.
+type chunkError struct {
+	err     error
+	message Source
+}
+
+func (e *chunkError) Error() string { return "CHUNKING is offered, but BDAT not taken: " + e.err.Error() }
+func (e *chunkError) Unwrap() error { return e.err }
 
 // chunk sends a message of at most maxChunk bytes as one chunk (RFC 3030 2) and waits for the
 // reply: no 354 is waited for. One that is longer than was known goes by DATA. Lines end in CRLF
@@ -92,20 +100,47 @@ func (l *link) chunk(ctx context.Context, src Source) (answer, error) {
 	if len(text) > 0 && text[len(text)-1] != '\n' {
 		b = append(b, "\r\n"...)
 	}
+	at := chunkRoom
+	if !l.proven && len(text) > 0 {
+		if err := l.prove(ctx, text[0]); err != nil {
+			return answer{}, &chunkError{err, &resumed{[][]byte{bytes.Clone(b[at:])}, nothing{}}}
+		}
+		at++
+	}
 	var room [chunkRoom]byte
-	command := append(strconv.AppendInt(append(room[:0], "BDAT "...), int64(len(b)-chunkRoom), 10), " LAST\r\n"...)
-	from := chunkRoom - len(command)
+	command := append(strconv.AppendInt(append(room[:0], "BDAT "...), int64(len(b)-at), 10), " LAST\r\n"...)
+	from := at - len(command)
 	copy(b[from:], command)
 	if err := l.block(b[from:]); err != nil {
 		return answer{}, l.fail(ctx, "sending the message", err)
 	}
 	a, err := l.read(l.times().Final)
-	if err == nil && a.code >= 500 && a.code <= 504 { // it has not understood: what followed was no chunk to it
-		return answer{}, l.fail(ctx, "sending the message", fmt.Errorf("%w: %v", errNoChunks, a.reply()))
-	}
 	a, err = l.final(ctx, a, err)
 	l.dirty = l.dirty || a.code >= 400 // RFC 3030 2: the transaction is to be reset
 	return a, err
+}
+
+// prove sends the first byte of a message as a chunk of its own, once on each connection. Lines of
+// a message stand behind a BDAT at once, and who only says CHUNKING (a firewall that meddles with
+// SMTP, before a server that knows no BDAT) would take them for commands: they come only to who has
+// answered that byte with 250. Otherwise nothing is delivered.
+func (l *link) prove(ctx context.Context, first byte) error {
+	err := l.block(append([]byte("BDAT 1\r\n"), first))
+	if err != nil {
+		return l.fail(ctx, "BDAT", err)
+	}
+	a, err := l.read(l.times().Reply)
+	switch {
+	case err != nil:
+	case a.code/10 != 25:
+		err = a.reply()
+	case l.r.Buffered() > 0:
+		err = fmt.Errorf("%w: more than one reply", errBadReply)
+	default:
+		l.proven = true
+		return nil
+	}
+	return l.fail(ctx, "BDAT", err)
 }
 
 // byData is chunk for what is no chunk after all.
@@ -122,6 +157,11 @@ type resumed struct {
 	first [][]byte
 	rest  Source
 }
+
+// A nothing is at its end.
+type nothing struct{}
+
+func (nothing) Next() ([]byte, error) { return nil, io.EOF }
 
 func (r *resumed) Next() ([]byte, error) {
 	for len(r.first) > 0 {

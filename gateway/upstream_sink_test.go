@@ -249,13 +249,18 @@ func (c *upSinkConn) data(line string) bool {
 // chunk takes the whole of a message in one chunk (RFC 3030).
 func (c *upSinkConn) chunk(line string) bool {
 	n := 0
-	if _, err := fmt.Sscanf(line, "BDAT %d LAST", &n); err != nil {
+	if _, err := fmt.Sscan(strings.TrimPrefix(line, "BDAT "), &n); err != nil {
 		c.say("501 5.5.4 BDAT size LAST")
 		return true
 	}
 	text := make([]byte, n)
 	if _, err := io.ReadFull(c.r, text); err != nil {
 		return false
+	}
+	if text = append(c.cur.body, text...); !strings.HasSuffix(line, " LAST") {
+		c.cur.body = text
+		c.say("250 2.0.0 Ok: chunk")
+		return true
 	}
 	m := c.cur
 	m.raw, m.body = text, text

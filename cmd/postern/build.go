@@ -129,7 +129,7 @@ func internalServers(cfg *Config, log *slog.Logger) (*gateway.Servers, error) {
 	sc := gateway.ServersConfig{Groups: map[string]gateway.ServerConfig{}, Routes: map[string]string{}, Log: log}
 	group := func(name string, u *UpstreamConfig) error {
 		g := gateway.ServerConfig{Addresses: u.Servers, Helo: cfg.Hostname, TLS: gateway.TLSMode(u.TLS), TLSName: u.TLSName,
-			Forward: gateway.Forward(u.Forward), Chunking: u.Chunking, MaxIdle: u.MaxIdle, Timeouts: gateway.ServerTimeouts{
+			Forward: gateway.Forward(u.Forward), Chunking: u.Chunking == nil || *u.Chunking, MaxIdle: u.MaxIdle, Timeouts: gateway.ServerTimeouts{
 				Connect: time.Duration(u.Timeouts.Connect), Reply: time.Duration(u.Timeouts.Reply),
 				Write: time.Duration(u.Timeouts.Write), Final: time.Duration(u.Timeouts.Final)}}
 		g.TLSInsecure = u.TLSVerify != nil && !*u.TLSVerify

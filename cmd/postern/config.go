@@ -67,7 +67,7 @@ type UpstreamConfig struct {
 	TLSVerify *bool    `yaml:"tls_verify"`
 	Forward   string   `yaml:"forward"`
 	XForward  bool     `yaml:"xforward"` // what forward: xforward was called
-	Chunking  bool     `yaml:"chunking"`
+	Chunking  *bool    `yaml:"chunking"`
 	MaxIdle   int      `yaml:"max_idle"`
 	Timeouts  WaitConf `yaml:"timeouts"`
 }

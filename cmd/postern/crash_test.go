@@ -299,7 +299,6 @@ func (c *crash) run(times int, end func(n int, g *running)) crashSum {
 	}
 	t.Cleanup(inside.Close)
 	s := newSite(t, inside.addr, "rules: rules\n")
-	s.replace(t, "tls: none}", "tls: none, chunking: true}")
 	s.write(t, "rules/crash.yaml", crashRules)
 	builtProgram(t)
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -151,8 +152,14 @@ func (s *sampleServer) serve(c net.Conn) {
 				}
 			}
 		case "BDAT": // taken always, offered when answer does
-			if m.Data, err = readChunk(r, arg); err != nil {
+			var chunk []byte
+			var last bool
+			if chunk, last, err = readChunk(r, arg); err != nil {
 				return
+			}
+			if m.Data = append(m.Data, chunk...); !last {
+				_, ok = s.say(w, verb, arg, "250 2.0.0 Ok")
+				break
 			}
 			code, ok = s.say(w, "DOT", m.Sender, "250 2.0.0 Taken")
 			if ok && code == "250" && s.got != nil {
@@ -181,15 +188,16 @@ func path(arg string) (addr, params string) {
 	return rest, ""
 }
 
-// readChunk reads a message that comes as one chunk (RFC 3030): arg is "1234 LAST".
-func readChunk(r io.Reader, arg string) ([]byte, error) {
-	size := 0
-	if _, err := fmt.Sscanf(arg, "%d LAST", &size); err != nil || size < 0 || size > 1<<20 {
-		return nil, fmt.Errorf("BDAT %s", arg)
+// readChunk reads a chunk of a message (RFC 3030): arg is "1234" or, for the last one, "1234 LAST".
+func readChunk(r io.Reader, arg string) (chunk []byte, last bool, err error) {
+	digits, last := strings.CutSuffix(arg, " LAST")
+	size, err := strconv.ParseUint(digits, 10, 20)
+	if err != nil {
+		return nil, false, fmt.Errorf("BDAT %s", arg)
 	}
-	b := make([]byte, size)
-	_, err := io.ReadFull(r, b)
-	return b, err
+	chunk = make([]byte, size)
+	_, err = io.ReadFull(r, chunk)
+	return chunk, last, err
 }
 
 // readDot reads to CRLF.CRLF and unstuffs; every byte else is kept as it came.
