@@ -67,7 +67,9 @@ type chunkError struct {
 	message Source
 }
 
-func (e *chunkError) Error() string { return "CHUNKING is offered, but BDAT not taken: " + e.err.Error() }
+func (e *chunkError) Error() string {
+	return "CHUNKING is offered, but BDAT not taken: " + e.err.Error()
+}
 func (e *chunkError) Unwrap() error { return e.err }
 
 // chunk sends a message of at most maxChunk bytes as one chunk (RFC 3030 2) and waits for the
