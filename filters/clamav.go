@@ -42,15 +42,15 @@ func clamav(c ClamAVConfig) Filter {
 	if c.Concurrent == 0 {
 		c.Concurrent = 8
 	}
-	s := &scanner{config: c, slots: make(chan struct{}, c.Concurrent), parts: make(chan struct{}, partMessages), down: make([]breaker, len(c.Addresses))}
+	s := &scanner{config: c, queue: queue{slots: make(chan struct{}, c.Concurrent), timeout: c.Timeout}, parts: make(chan struct{}, partMessages), down: make([]breaker, len(c.Addresses))}
 	return Filter{Name: "clamav", Cost: Scanner, Doc: "What clamd says of it. Without clamav.addresses it is off.",
-		Stage: mail.Data, After: []string{"content"}, Facts: ClamAVFacts{}, OnFail: Defer, Lazy: true, Timeout: c.Timeout, Gather: s.gather}
+		Stage: mail.Data, After: []string{"content"}, Facts: ClamAVFacts{}, OnFail: Defer, Lazy: true, Timeout: c.Timeout, Gather: s.gather, Full: s.queue.full}
 }
 
 // A scanner asks one clamd after the other.
 type scanner struct {
 	config ClamAVConfig
-	slots  chan struct{} // scans at once
+	queue  queue
 	parts  chan struct{} // messages at once that are scanned part by part
 	down   []breaker
 }
@@ -69,18 +69,6 @@ func (s *scanner) gather(ctx context.Context, in *Input) (any, error) {
 		return facts, err
 	}
 	return s.views(ctx, in)
-}
-
-// turn is ask when a scanner is free. Each scan waits for its own, so that a message of many
-// parts keeps none from the others.
-func (s *scanner) turn(ctx context.Context, body *mail.Body) (ClamAVFacts, error) {
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return ClamAVFacts{}, fmt.Errorf("no free scanner: %w", context.Cause(ctx))
-	}
-	return s.ask(ctx, body)
 }
 
 // What is scanned a second time: bytes of all decoded parts of a message, parts, and messages

@@ -50,6 +50,10 @@ type Filter struct {
 	Timeout time.Duration // for Data filters it counts from the end of the upload; 0 means none (pure computation)
 	Gather  func(ctx context.Context, in *Input) (facts any, err error)
 
+	// Full: whether so much waits for it that more would run out of time. Then mail that may need
+	// it is put off before its data. nil: never.
+	Full func() bool
+
 	// Varies, of mail.Recipient: whether the recipients of a message that begins now may have
 	// different facts; nil: they may. When they may not, the filter runs once a message, with
 	// no Recipient.

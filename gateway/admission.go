@@ -15,22 +15,12 @@ type admission struct {
 	mu    sync.Mutex
 	total int
 	open  map[netip.Prefix]int
-	rate  map[netip.Prefix]bucket
+	rate  buckets // new connections, a minute
+	wrong buckets // unknown recipients, an hour: see harvest.go
 }
-
-// A bucket holds the connections that a network may open at once; it fills up again with
-// time, to Limits.RatePerIP in a minute.
-type bucket struct {
-	left float64
-	at   time.Time
-}
-
-// maxBuckets bounds the memory of the rates. Past it the full ones go, and if none is full,
-// all: for a moment the rate is not limited, the number of connections still is.
-const maxBuckets = 1 << 16
 
 func newAdmission(lim *Limits) *admission {
-	return &admission{lim: lim, open: map[netip.Prefix]int{}, rate: map[netip.Prefix]bucket{}}
+	return &admission{lim: lim, open: map[netip.Prefix]int{}, rate: newBuckets(lim.RatePerIP, time.Minute), wrong: newBuckets(lim.UnknownRcpts, time.Hour)}
 }
 
 func network(a netip.Addr) netip.Prefix {
@@ -76,16 +66,21 @@ func (a *admission) count() int {
 	return a.total
 }
 
-// enterFrom counts one more connection from addr, unless it has too many or opens them too fast.
-func (a *admission) enterFrom(addr netip.Addr, now time.Time) bool {
+// enterFrom counts one more connection from addr, or says why not: it has too many, opens them
+// too fast, or is a harvester.
+func (a *admission) enterFrom(addr netip.Addr, now time.Time) (why string) {
 	n := network(addr)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.lim.ConnectionsPerIP > 0 && a.open[n] >= a.lim.ConnectionsPerIP || !a.take(n, now) {
-		return false
+	if a.harvests(n, now) {
+		return "Too many unknown recipients from your address"
 	}
+	if a.lim.ConnectionsPerIP > 0 && a.open[n] >= a.lim.ConnectionsPerIP || a.rate.most > 0 && a.rate.left(n, now) < 1 {
+		return "Too many connections from your address"
+	}
+	a.rate.take(n, now, 1)
 	a.open[n]++
-	return true
+	return ""
 }
 
 // alone reports whether a network has one connection and no more.
@@ -104,39 +99,37 @@ func (a *admission) leaveFrom(addr netip.Addr) {
 	}
 }
 
-// take takes one from the bucket of n. It is called with a.mu held.
-func (a *admission) take(n netip.Prefix, now time.Time) bool {
-	most := float64(a.lim.RatePerIP)
-	if most <= 0 {
-		return true
+// unknown counts a recipient that does not exist: how long to wait before that is said, or that it
+// was the last one.
+func (a *admission) unknown(addr netip.Addr, now time.Time) (wait time.Duration, over bool) {
+	if a.wrong.most <= 0 {
+		return 0, false
 	}
-	b, known := a.rate[n]
-	if !known {
-		if len(a.rate) >= maxBuckets {
-			a.prune(now, most)
-		}
-		b = bucket{left: most, at: now}
-	}
-	b = bucket{left: b.refilled(now, most), at: now}
-	ok := b.left >= 1
-	if ok {
-		b.left--
-	}
-	a.rate[n] = b
-	return ok
+	n := network(addr)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.wrong.take(n, now, 1)
+	left := a.wrong.left(n, now)
+	slow := a.wrong.most*(1-1.0/patience) - left
+	return time.Duration(min(max(slow, 0)*float64(slowStep), float64(slowMost))), left < 1
 }
 
-func (b bucket) refilled(now time.Time, most float64) float64 {
-	return min(most, b.left+now.Sub(b.at).Minutes()*most)
+// harvester reports whether addr has named too many recipients that do not exist.
+func (a *admission) harvester(addr netip.Addr, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.harvests(network(addr), now)
 }
 
-func (a *admission) prune(now time.Time, most float64) {
-	for n, b := range a.rate {
-		if b.refilled(now, most) >= most {
-			delete(a.rate, n)
-		}
-	}
-	if len(a.rate) >= maxBuckets {
-		clear(a.rate)
+func (a *admission) harvests(n netip.Prefix, now time.Time) bool {
+	return a.wrong.most > 0 && len(a.wrong.known) > 0 && a.wrong.left(n, now) < 1
+}
+
+// vouch gives addr back what unknown has taken.
+func (a *admission) vouch(addr netip.Addr, now time.Time, much int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.wrong.known) > 0 {
+		a.wrong.take(network(addr), now, -float64(much))
 	}
 }

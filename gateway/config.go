@@ -37,6 +37,7 @@ type Limits struct {
 	RatePerIP        int           // new connections a minute from one address
 	MessageSize      int64         // bytes; a message of exactly this size is accepted
 	Recipients       int           // a transaction
+	UnknownRcpts     int           // recipients that do not exist, an hour from one address; what is delivered gives back
 	Line             int           // bytes of a command line with CRLF
 	Errors           int           // refused commands a connection
 	Chatter          int           // RSET, EHLO, NOOP and the like since the last message
@@ -56,7 +57,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Connections: 1000, ConnectionsPerIP: 50, RatePerIP: 300,
-		MessageSize: 50 << 20, Recipients: 1000, Line: 2048, Errors: 20, Chatter: 100, Hops: 50,
+		MessageSize: 50 << 20, Recipients: 1000, UnknownRcpts: 100, Line: 2048, Errors: 20, Chatter: 100, Hops: 50,
 		Command: 300 * time.Second, Stall: 60 * time.Second, MinRate: 500, MinRateAfter: 60 * time.Second,
 		Write: 60 * time.Second, Handshake: 20 * time.Second, Session: 30 * time.Minute, Decide: 240 * time.Second,
 		Memory: 64 << 20,

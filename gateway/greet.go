@@ -19,9 +19,11 @@ func (s *listening) enter(c net.Conn) {
 	peer := addrPort(c.RemoteAddr())
 	proxied := contains(s.cfg.Proxies, peer.Addr())
 	limited := !proxied && !contains(s.cfg.Trusted, peer.Addr()) && !contains(s.cfg.XClients, peer.Addr())
-	if limited && !s.doors.enterFrom(peer.Addr(), time.Now()) {
-		s.turnAway(c, "Too many connections from your address")
-		return
+	if limited {
+		if why := s.doors.enterFrom(peer.Addr(), time.Now()); why != "" {
+			s.turnAway(c, why)
+			return
+		}
 	}
 	if !s.doors.enter(!proxied && (!limited || s.doors.alone(peer.Addr()))) {
 		if limited {
@@ -114,8 +116,8 @@ func (s *listening) greet(p *place, proxied bool) {
 		if client.IsValid() {
 			p.client = client
 			if !contains(s.cfg.Trusted, client.Addr()) && !contains(s.cfg.XClients, client.Addr()) {
-				if !s.doors.enterFrom(client.Addr(), time.Now()) {
-					refuse("421 4.7.0 "+w.host+" Too many connections from your address, try again later", errTooManyConns)
+				if why := s.doors.enterFrom(client.Addr(), time.Now()); why != "" {
+					refuse("421 4.7.0 "+w.host+" "+why+", try again later", errTooManyConns)
 					return
 				}
 				p.limited = true

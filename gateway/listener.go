@@ -46,7 +46,7 @@ func (l Limits) orDefault() Limits {
 	d := DefaultLimits()
 	for _, n := range []struct{ v, d *int }{
 		{&l.Connections, &d.Connections}, {&l.ConnectionsPerIP, &d.ConnectionsPerIP}, {&l.RatePerIP, &d.RatePerIP},
-		{&l.Recipients, &d.Recipients}, {&l.Line, &d.Line}, {&l.Errors, &d.Errors}, {&l.Chatter, &d.Chatter}, {&l.Hops, &d.Hops},
+		{&l.Recipients, &d.Recipients}, {&l.UnknownRcpts, &d.UnknownRcpts}, {&l.Line, &d.Line}, {&l.Errors, &d.Errors}, {&l.Chatter, &d.Chatter}, {&l.Hops, &d.Hops},
 	} {
 		orDefault(n.v, *n.d)
 	}

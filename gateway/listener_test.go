@@ -205,7 +205,7 @@ func TestAdmission(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	try := func(addr string, n int) (ok int) {
 		for range n {
-			if a.enterFrom(netip.MustParseAddr(addr), now) {
+			if a.enterFrom(netip.MustParseAddr(addr), now) == "" {
 				ok++
 				a.leaveFrom(netip.MustParseAddr(addr))
 			}
@@ -233,8 +233,8 @@ func TestAdmission(t *testing.T) {
 		a.enterFrom(netip.AddrFrom4(b), now)
 		a.leaveFrom(netip.AddrFrom4(b))
 	}
-	if len(a.rate) > maxBuckets || len(a.open) != 0 {
-		t.Error(len(a.rate), len(a.open))
+	if len(a.rate.known) > maxBuckets || len(a.open) != 0 {
+		t.Error(len(a.rate.known), len(a.open))
 	}
 }
 

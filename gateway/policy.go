@@ -33,6 +33,7 @@ type Policy struct {
 	perRecipient bool            // a rule looks at the recipient: one verdict each
 	gathered     map[string]bool // what is found out for shadow rules that ask for it
 	varies       []func() bool   // of filters that may: see Filter.Varies
+	full         []func() bool   // of filters that may be: see Filter.Full
 
 	direct, relayed schedule // behind a trusted relay some filters run later
 }
@@ -81,6 +82,9 @@ func NewPolicy(r decider, fs []filters.Filter) (*Policy, error) {
 			p.perRecipient = true
 		} else if f.Stage == mail.Recipient {
 			p.varies = append(p.varies, f.Varies)
+		}
+		if f := p.filters[name]; f.Full != nil {
+			p.full = append(p.full, f.Full)
 		}
 	}
 	for _, f := range fs {

@@ -89,3 +89,6 @@ func delivered(rcpts []*recipient) bool {
 	}
 	return true
 }
+
+// taken reports whether the internal server has taken this copy.
+func (r *recipient) taken() bool { return r.did == rules.Deliver && r.refused == nil }

@@ -36,6 +36,8 @@ var (
 	replyAllRefused   = &mail.Reply{Code: 554, Enhanced: [3]int{5, 5, 1}, Text: "No valid recipients"}
 	replyAllDeferred  = &mail.Reply{Code: 451, Enhanced: [3]int{4, 5, 1}, Text: "No valid recipients for now"}
 	replyNotSent      = &mail.Reply{Code: 451, Enhanced: [3]int{4, 5, 1}, Text: "Not sent, since another recipient was refused; try again"}
+	replyHarvest      = &mail.Reply{Code: 421, Enhanced: [3]int{4, 7, 0}, Text: "Too many unknown recipients from your address, try again later"}
+	replyBusy         = &mail.Reply{Code: 451, Enhanced: [3]int{4, 3, 2}, Text: "Too busy to check mail at the moment, try again later"}
 	replyClosing      = &mail.Reply{Code: 421, Enhanced: [3]int{4, 3, 2}, Text: "Closing"}
 )
 

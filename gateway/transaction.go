@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -104,11 +105,15 @@ func (t *transaction) rcpt(to mail.RcptTo) (reply *mail.Reply) {
 	if most := t.g.cfg.Limits.Recipients; most > 0 && (len(t.env.Recipients) >= most || len(t.rcpts) >= 2*most) {
 		return replyTooMany
 	}
+	if t.sentAway() {
+		return replyHarvest
+	}
 	r := &recipient{to: to, goal: to, scope: t.scope}
 	defer func() {
 		if v := recover(); v != nil {
 			reply = t.panicked(v)
 		}
+		reply = t.harvesting(r, reply)
 		t.admit(r, reply)
 	}()
 	if t.g.inbox != nil && to.Address.Domain == t.g.inboxDomain {
@@ -219,7 +224,7 @@ func (t *transaction) ready() *mail.Reply {
 	for _, r := range t.rcpts {
 		switch {
 		case r.refused == nil:
-			return nil
+			return t.shed()
 		case r.refused.Temporary():
 			reply = replyAllDeferred
 		case reply == replyNoRecipient:
@@ -227,6 +232,24 @@ func (t *transaction) ready() *mail.Reply {
 		}
 	}
 	return reply
+}
+
+// shed puts the message off before its data when what it may need has too much to do already: to
+// read it for nothing would make that worse (S-35).
+func (t *transaction) shed() *mail.Reply {
+	if len(t.errands) > 0 || !slices.ContainsFunc(t.policy.full, func(full func() bool) bool { return full() }) || !undecided(t.accepted()) {
+		return nil
+	}
+	if !t.enter() {
+		return replyClosing
+	}
+	defer t.leave()
+	t.note("put off", "too much waits to be checked")
+	for _, r := range t.accepted() {
+		r.refused, r.reply, r.did = replyBusy, replyBusy, rules.Defer
+	}
+	t.env.Recipients = nil // it has none any more
+	return replyBusy
 }
 
 // data takes the message and brings it to its end. There is always a reply, and the transaction
@@ -265,6 +288,7 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 		return t.lost(cause)
 	}
 	reply = t.dispose(ctx, rcpts)
+	t.vouch(rcpts)
 	if known && delivered(rcpts) {
 		t.c.delivered(print)
 	}

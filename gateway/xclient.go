@@ -133,8 +133,8 @@ func (p *place) assumer(connect func(mail.Client) talk) func(*adapter) bool {
 		p.client = netip.AddrPortFrom(a.client.Addr, a.client.Port)
 		a.client.Trusted = contains(s.cfg.Trusted, a.client.Addr)
 		if a.client.Addr.IsValid() && !a.client.Trusted {
-			if !s.doors.enterFrom(a.client.Addr, time.Now()) {
-				s.tellAway(a.client.Addr.String(), errTooManyConns.Error())
+			if why := s.doors.enterFrom(a.client.Addr, time.Now()); why != "" {
+				s.tellAway(a.client.Addr.String(), why)
 				return false
 			}
 			p.limited = true

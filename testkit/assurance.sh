@@ -18,6 +18,7 @@ run() { # PACKAGE TEST FLAG…: alone, since it measures
 run cmd/postern TestD03_Crash -crash.kills="${KILLS:-500}"
 run cmd/postern TestS33_NothingIsLeftBehind -leak.messages="${MESSAGES:-100000}"
 run cmd/postern TestC23_ReloadUnderLoad -reload.rounds="${RELOADS:-200}"
+run cmd/postern TestS35_SlowScanner -busy.messages="${BUSY:-2000}" -busy.scan=1s
 if [ "${SUITE:-yes}" != no ]; then
 	echo "== all tests" >&2
 	go test -json -timeout 30m ./... >>"$results" || status=1

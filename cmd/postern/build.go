@@ -261,6 +261,7 @@ func (l LimitsConf) over(d gateway.Limits) gateway.Limits {
 	set(&d.ConnectionsPerIP, l.ConnectionsPerIP)
 	set(&d.RatePerIP, l.RatePerIP)
 	set(&d.Recipients, l.Recipients)
+	set(&d.UnknownRcpts, l.UnknownRcpts)
 	set(&d.Hops, l.Hops)
 	set(&d.Errors, l.Errors)
 	size(&d.MessageSize, l.MessageSize)

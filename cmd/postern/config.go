@@ -103,6 +103,7 @@ type LimitsConf struct {
 	RatePerIP        int      `yaml:"rate_per_address"`
 	MessageSize      Size     `yaml:"message_size"`
 	Recipients       int      `yaml:"recipients"`
+	UnknownRcpts     int      `yaml:"unknown_recipients"`
 	Hops             int      `yaml:"hops"`
 	Errors           int      `yaml:"errors"`
 	Command          Duration `yaml:"command"`

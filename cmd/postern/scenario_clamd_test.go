@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A scriptedClamd answers every scan as its behaviour says:
@@ -17,6 +18,7 @@ import (
 //	OK   FOUND name   ERROR text    as clamd says them
 //	"…"                             these bytes
 //	close   stall                   no answer: the connection ends, or nothing happens
+//	slow 1s ANSWER                  answered so much later
 //	after N ANSWER                  answered and reset when so many bytes have come
 //	dead                            nobody listens
 type scriptedClamd struct {
@@ -125,6 +127,16 @@ func (s *scriptedClamd) serve(c net.Conn, does string) {
 			return
 		}
 		got += int(m)
+	}
+	if rest, ok := strings.CutPrefix(does, "slow "); ok {
+		var wait string
+		wait, does, _ = strings.Cut(rest, " ")
+		d, _ := time.ParseDuration(wait)
+		select {
+		case <-time.After(d):
+		case <-s.done:
+			return
+		}
 	}
 	if b, _, ok := cutBytes(does); ok {
 		_, _ = c.Write(b)

@@ -146,7 +146,7 @@ func (p *problems) limits() {
 		name string
 		n    int
 	}{{"connections", l.Connections}, {"connections_per_address", l.ConnectionsPerIP}, {"rate_per_address", l.RatePerIP},
-		{"recipients", l.Recipients}, {"hops", l.Hops}, {"errors", l.Errors}} {
+		{"recipients", l.Recipients}, {"unknown_recipients", l.UnknownRcpts}, {"hops", l.Hops}, {"errors", l.Errors}} {
 		if x.n < 0 {
 			p.bad("$.limits."+x.name, "%d is no limit", x.n)
 		}
