@@ -22,6 +22,7 @@ type adapter struct {
 	talk   talk
 	cancel context.CancelCauseFunc // of everything done for this connection
 	done   func()                  // frees the connection's place
+	secure bool                    // it has to use TLS
 	assume func(*adapter) bool     // makes the client of XCLIENT that of the connection; nil: it may not be said
 
 	verb   string      // the command under way

@@ -226,7 +226,7 @@ func startFront(t testing.TB, cfg Config, change ...func(*front)) *testFront {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
-	go func() { result <- f.serve(ctx, l) }()
+	go func() { result <- f.serve(ctx, l, Door{}) }()
 	var once sync.Once
 	var served error
 	stop := func() error {

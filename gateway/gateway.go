@@ -82,8 +82,19 @@ func New(cfg Config, d Deps) *Gateway {
 // under way have Config.Grace to end. It returns when nothing of it runs any more; nil when ctx
 // ended it. It may be called for several listeners.
 func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
+	return g.ServeDoor(ctx, l, Door{})
+}
+
+// A Door is what is special about one listener.
+type Door struct {
+	RequireTLS  bool // refuse mail in clear, as Config.RequireTLS does for all
+	ImplicitTLS bool // TLS begins at once, without STARTTLS (RFC 8314)
+}
+
+// ServeDoor is Serve for a listener with rules of its own.
+func (g *Gateway) ServeDoor(ctx context.Context, l net.Listener, d Door) error {
 	defer g.notices.wait(noticeWait)
-	return g.front.serve(ctx, l)
+	return g.front.serve(ctx, l, d)
 }
 
 // Sessions is how many connections are open.

@@ -103,7 +103,10 @@ func (s *listening) greet(p *place, proxied bool) {
 		} else {
 			s.log.Info("connection refused", "client", p.client.Addr().String(), "reason", cause.Error())
 		}
-		w.expel(reply, cause)
+		if reply != "" {
+			w.say(reply)
+		}
+		_ = w.die(cause)
 		w.hangup()
 		p.free()
 	}
@@ -125,8 +128,17 @@ func (s *listening) greet(p *place, proxied bool) {
 		}
 	}
 	client := mail.Client{Addr: p.client.Addr(), Port: p.client.Port(), Trusted: contains(s.cfg.Trusted, p.client.Addr())}
+	if s.door.ImplicitTLS {
+		state, err := w.implicitTLS(s.tlsConfig())
+		if err != nil {
+			refuse("", err)
+			return
+		}
+		client.TLS = tlsName(state)
+	}
 	ctx, cancel := context.WithCancelCause(s.base)
-	a := &adapter{w: w, front: s.front, client: client, talk: s.connect(ctx, client), cancel: cancel, done: p.free}
+	a := &adapter{w: w, front: s.front, client: client, talk: s.connect(ctx, client), cancel: cancel, done: p.free,
+		secure: s.cfg.RequireTLS || s.door.RequireTLS}
 	if contains(s.cfg.XClients, client.Addr) {
 		a.claimed.client = p.client
 		a.assume = p.assumer(func(c mail.Client) talk { return s.connect(ctx, c) })

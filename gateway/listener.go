@@ -92,6 +92,7 @@ func (f *front) postmaster() mail.Address {
 // A listening is one call of serve.
 type listening struct {
 	*front
+	door  Door
 	base  context.Context // of everything done for a connection; outlives the context of serve
 	inner *handOver
 
@@ -103,10 +104,10 @@ type listening struct {
 // serve takes connections from l until ctx ends or l fails. Then idle sessions are told to
 // come back later, messages under way have Config.Grace to end, the rest is cut. It returns
 // when nothing of it runs any more; nil when ctx ended it. It closes l.
-func (f *front) serve(ctx context.Context, l net.Listener) error {
+func (f *front) serve(ctx context.Context, l net.Listener, d Door) error {
 	base, cutAll := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cutAll(errStopping)
-	s := &listening{front: f, base: base, wires: map[*wire]struct{}{}}
+	s := &listening{front: f, door: d, base: base, wires: map[*wire]struct{}{}}
 	s.inner = &handOver{addr: l.Addr(), ch: make(chan *adapter), closed: make(chan struct{})}
 	server := f.engine()
 	served := make(chan struct{})

@@ -274,7 +274,7 @@ func TestS34_AcceptErrors(t *testing.T) {
 	flow := &fakeFlow{changed: make(chan struct{}, 1)}
 	f := newFront(testConfig(t), slog.New(slog.NewTextHandler(&out, nil)), flow.connect, allExtensions)
 	result := make(chan error)
-	go func() { result <- f.serve(context.Background(), &badListener{Listener: l, fail: 5}) }()
+	go func() { result <- f.serve(context.Background(), &badListener{Listener: l, fail: 5}, Door{}) }()
 	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,9 @@ func (a *adapter) command(line []byte) bool {
 			return false
 		}
 	}
+	if a.secure && a.client.TLS == "" && needsTLS(verb) {
+		return a.turnDown(verb+" "+arg, "530 5.7.0 Say STARTTLS first")
+	}
 	switch verb {
 	case "EHLO", "HELO":
 		return a.cmdHello(arg)
@@ -67,6 +70,16 @@ func (a *adapter) command(line []byte) bool {
 		} else {
 			a.w.refuse("500 5.5.2 Unknown command")
 		}
+	}
+	return false
+}
+
+// needsTLS is false for the commands that are left where TLS is required (RFC 3207 4), and for
+// what ends the connection.
+func needsTLS(verb string) bool {
+	switch verb {
+	case "HELO", "MAIL", "RCPT", "DATA", "RSET", "VRFY", "EXPN", "HELP", "AUTH", "XCLIENT":
+		return true
 	}
 	return false
 }
@@ -140,8 +153,6 @@ func (a *adapter) cmdMail(arg string) bool {
 		refusal = "503 5.5.1 Say EHLO first"
 	case a.tx != nil:
 		refusal = "503 5.5.1 A transaction is open already"
-	case a.client.TLS == "" && a.front.cfg.RequireTLS: // RFC 3207 4
-		refusal = "530 5.7.0 Say STARTTLS first"
 	default:
 		a.from, a.opts, refusal = parseMail(arg, a.ext, a.limit)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -330,13 +331,14 @@ func TestS12_FailedHandshakeCloses(t *testing.T) {
 	}
 }
 
+// RFC 3207 4: 530 to all but NOOP, EHLO, STARTTLS and QUIT.
 func TestRequireTLS(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.RequireTLS = true
 	f := startFront(t, cfg)
-	x := f.hello(t)
-	x.send("MAIL FROM:<a@x.test>\r\n")
-	x.want("530 5.7.0")
+	x := f.dial(t)
+	x.send("HELO me\r\nEHLO me\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\nVRFY a\r\nRSET\r\nHELP\r\nNOOP\r\nFOO\r\n")
+	x.want("530 5.7.0", "250-gw.test", "530 5.7.0", "530 5.7.0", "530 5.7.0", "530 5.7.0", "530 5.7.0", "530 5.7.0", "250 2.0.0", "500 5.5.2")
 	x = x.startTLS()
 	x.toData()
 	cfg.TLS = nil
@@ -347,6 +349,79 @@ func TestRequireTLS(t *testing.T) {
 		t.Error(r)
 	}
 	x.want("502 5.5.1")
+}
+
+// One listener requires TLS, another begins with it; the front is the same.
+func TestDoors(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Proxies = []netip.Prefix{prefix("127.0.0.7/32")}
+	f := startFront(t, cfg)
+	open := func(d Door) string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- f.f.serve(ctx, l, d) }()
+		t.Cleanup(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+		return l.Addr().String()
+	}
+	x := f.hello(t)
+	x.toData()
+	required := &testFront{fakeFlow: f.fakeFlow, addr: open(Door{RequireTLS: true})}
+	x = required.hello(t)
+	x.send("MAIL FROM:<a@x.test>\r\n")
+	x.want("530 5.7.0")
+	x.startTLS().toData()
+
+	implicit := &testFront{fakeFlow: f.fakeFlow, addr: open(Door{ImplicitTLS: true, RequireTLS: true})}
+	x = implicit.raw(t).shake()
+	x.want("220")
+	x.send("EHLO me\r\nSTARTTLS\r\n")
+	if r := x.want("250"); strings.Contains(r, "STARTTLS") {
+		t.Error(r)
+	}
+	x.want("503")
+	x.toData()
+	x.send(".\r\nQUIT\r\n")
+	x.want("250", "221")
+	x.eof()
+	if c := f.got()[0].client; !strings.HasPrefix(c.TLS, "TLS1.3 ") {
+		t.Errorf("%+v", c)
+	}
+	clear := implicit.raw(t) // who speaks SMTP in clear hears nothing of ours
+	clear.send("EHLO me\r\nMAIL FROM:<inj@x.test>\r\n")
+	if all, _ := io.ReadAll(clear.r); strings.Contains(string(all), "220") {
+		t.Errorf("%q", all)
+	}
+
+	// The ClientHello in one segment with the PROXY header.
+	p := implicit.rawFrom(t, "127.0.0.7")
+	p.c = &glued{Conn: p.c, first: "PROXY TCP4 192.0.2.9 127.0.0.1 4242 465\r\n"}
+	p = p.shake()
+	p.want("220")
+	f.await(t, "connect 192.0.2.9")
+	if strings.Contains(f.log(), "inj") {
+		t.Error(f.log())
+	}
+}
+
+// A glued connection sends something together with the first that is written.
+type glued struct {
+	net.Conn
+	first string
+}
+
+func (g *glued) Write(p []byte) (int, error) {
+	n, err := g.Conn.Write(append([]byte(g.first), p...))
+	g.first = ""
+	return min(n, len(p)), err
 }
 
 // W-16: each handshake takes the certificate of the moment.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,7 +68,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 		return p, err
 	}
 	if cfg.Web.Listen != "" && cfg.Web.Certificate != "" {
-		p.webCerts = &certificates{cert: cfg.Web.Certificate, key: cfg.Web.Key, min: tls.VersionTLS12}
+		p.webCerts = &certificates{files: []keyPair{{cfg.Web.Certificate, cfg.Web.Key}}, min: tls.VersionTLS12}
 		if err := p.webCerts.reload(); err != nil {
 			return p, err
 		}
@@ -106,6 +107,7 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 // close gives everything back, in the order that loses nothing.
 func (p *program) close() {
 	var errs []error
+	p.certs.close()
 	if p.stores != nil {
 		p.saveBreakers(context.Background())
 		if p.people != nil {
@@ -272,6 +274,12 @@ func (l LimitsConf) over(d gateway.Limits) gateway.Limits {
 	span(&d.Session, l.Session)
 	span(&d.Decide, l.Decide)
 	return d
+}
+
+// door is what is special about the address that is listened on.
+func (t *TLSConfig) door(address string) gateway.Door {
+	implicit := slices.Contains(t.ImplicitOn, address)
+	return gateway.Door{RequireTLS: implicit || slices.Contains(t.RequireOn, address), ImplicitTLS: implicit}
 }
 
 // listen opens the configured addresses.

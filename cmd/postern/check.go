@@ -147,16 +147,17 @@ func earliestReplies(list []rules.RuleInfo, fs []filters.Filter) []string {
 
 // certificate looks at a configured certificate; a self-signed one is made when it is needed.
 func (r *checkReport) certificate(cfg *Config) error {
-	if cfg.TLS.Off || cfg.TLS.Certificate == "" {
+	if cfg.TLS.Off || cfg.TLS.Certificate == "" && len(cfg.TLS.Certificates) == 0 {
 		return nil
 	}
 	c, err := openCertificates(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
+	defer c.close()
 	end := c.expires()
 	if left := time.Until(end); left < 14*24*time.Hour {
-		r.warn("the certificate %s ends on %s", cfg.TLS.Certificate, end.Format(time.DateOnly))
+		r.warn("a certificate of tls ends on %s", end.Format(time.DateOnly))
 	} else {
 		r.ok("certificate until %s", end.Format(time.DateOnly))
 	}

@@ -87,13 +87,33 @@ type RouteConfig struct {
 	UpstreamConfig `yaml:",inline"`
 }
 
-// TLSConfig is STARTTLS towards clients.
+// TLSConfig is TLS towards clients.
 type TLSConfig struct {
+	Certificate  string     `yaml:"certificate"`
+	Key          string     `yaml:"key"`
+	Certificates []CertConf `yaml:"certificates"`
+	ACME         ACMEConf   `yaml:"acme"`
+	Require      bool       `yaml:"require"`
+	RequireOn    []string   `yaml:"require_on"`
+	ImplicitOn   []string   `yaml:"implicit_on"`
+	MinVersion   string     `yaml:"min_version"`
+	Off          bool       `yaml:"off"`
+}
+
+// CertConf is one more certificate, for other names.
+type CertConf struct {
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
-	Require     bool   `yaml:"require"`
-	MinVersion  string `yaml:"min_version"`
-	Off         bool   `yaml:"off"`
+}
+
+// ACMEConf is where certificates are fetched from.
+type ACMEConf struct {
+	Domains   []string `yaml:"domains"`
+	Email     string   `yaml:"email"`
+	Directory string   `yaml:"directory"`
+	CA        string   `yaml:"ca"`
+	HTTP      string   `yaml:"http"`
+	TLSALPN   string   `yaml:"tls_alpn"`
 }
 
 // LimitsConf bounds what clients may take; see gateway.Limits.
@@ -162,7 +182,7 @@ func defaultConfig() *Config {
 	return &Config{
 		Hostname: host, Listen: []string{":25"}, Data: "/var/lib/postern",
 		Upstream: UpstreamConfig{TLS: "opportunistic", MaxIdle: defaultMaxIdle},
-		TLS:      TLSConfig{MinVersion: "1.2"}, Recipients: "together", BareNewline: "reject",
+		TLS:      TLSConfig{MinVersion: "1.2", ACME: ACMEConf{Directory: "https://acme-v02.api.letsencrypt.org/directory", HTTP: ":80"}}, Recipients: "together", BareNewline: "reject",
 		ClamAV:     ClamAVConf{OnFailure: "defer"},
 		Breaker:    BreakerConf{Factor: 10, Least: 50, Window: Duration(10 * time.Minute), Classes: []string{"spam", "policy"}},
 		Quarantine: KeepConf{Keep: Duration(30 * 24 * time.Hour), MaxSize: 10 << 30},
@@ -202,9 +222,12 @@ func (c *Config) parse(file string, text []byte) error {
 		return fmt.Errorf("%s: a second document: everything has to stand in one", file)
 	}
 	dir := filepath.Dir(file)
-	paths := []*string{&c.Data, &c.Rules, &c.TLS.Certificate, &c.TLS.Key, &c.Upstream.TLSCA, &c.Web.Certificate, &c.Web.Key, &c.Web.OIDC.SecretFile}
+	paths := []*string{&c.Data, &c.Rules, &c.TLS.Certificate, &c.TLS.Key, &c.TLS.ACME.CA, &c.Upstream.TLSCA, &c.Web.Certificate, &c.Web.Key, &c.Web.OIDC.SecretFile}
 	for i := range c.Routes {
 		paths = append(paths, &c.Routes[i].TLSCA)
+	}
+	for i := range c.TLS.Certificates {
+		paths = append(paths, &c.TLS.Certificates[i].Certificate, &c.TLS.Certificates[i].Key)
 	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {

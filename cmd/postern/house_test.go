@@ -74,6 +74,7 @@ var fences = map[string][]string{
 	"github.com/nwaples/rardecode":        {"postern/filters"},
 	"github.com/ulikunitz/xz":             {"postern/filters"},
 	"filippo.io/bigmod":                   {"postern/filters"},
+	"github.com/caddyserver/certmagic":    {"postern/cmd/postern"},
 	"os/exec":                             {"postern/testkit"},
 	"github.com/prometheus/client_golang": {"postern/cmd/postern"},
 }

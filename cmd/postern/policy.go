@@ -167,10 +167,6 @@ func (p *program) reload() {
 		if c == nil {
 			continue
 		}
-		if err := c.reload(); err != nil {
-			p.log.Error("reload: the old certificate stays in force", "error", err)
-		} else {
-			p.log.Info("certificate in force", "until", c.expires())
-		}
+		c.renew(p.log)
 	}
 }

@@ -153,11 +153,19 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 	wg.Go(func() { p.desk.Run(ctx) })
 	wg.Go(func() { p.tally.Run(ctx, p.journal) })
 	wg.Go(func() { p.digests.Run(ctx) })
+	for _, c := range []*certificates{p.certs, p.webCerts} {
+		if c != nil {
+			wg.Go(func() { c.watch(ctx, certificateStep, p.log) })
+		}
+	}
+	if p.certs != nil && p.certs.acme != nil {
+		wg.Go(func() { p.certs.acme.run(ctx) })
+	}
 	errs := make([]error, len(listeners))
 	for i, l := range listeners {
 		p.log.Info("taking mail", "listen", l.Addr().String(), "domains", p.cfg.Domains, "upstream", p.cfg.Upstream.Servers, "version", version())
 		wg.Go(func() {
-			if errs[i] = p.gateway.Serve(ctx, l); errs[i] != nil {
+			if errs[i] = p.gateway.ServeDoor(ctx, l, p.door(i)); errs[i] != nil {
 				cancel(errs[i])
 			}
 		})
@@ -165,6 +173,17 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 	wg.Wait()
 	p.log.Info("stopped")
 	return errors.Join(errs...)
+}
+
+// certificateStep is how often the files of certificates are looked at.
+const certificateStep = 30 * time.Second
+
+// door is what is special about the nth listener.
+func (p *program) door(n int) gateway.Door {
+	if n < len(p.cfg.Listen) {
+		return p.cfg.TLS.door(p.cfg.Listen[n])
+	}
+	return gateway.Door{}
 }
 
 // sweep puts right what a crash left, before mail is taken; later also what a full disk did,

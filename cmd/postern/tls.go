@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -14,34 +16,58 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// certificates holds the certificate for STARTTLS; reload replaces it, a bad one leaves the old
-// in force.
+// A keyPair names the files of one certificate.
+type keyPair struct{ cert, key string }
+
+// certificates are those for TLS towards clients. reload replaces them; a bad one leaves all of
+// the old in force.
 type certificates struct {
-	cert, key string
-	min       uint16
-	current   atomic.Pointer[tls.Config]
-	failed    atomic.Pointer[error] // why the files' last reading failed; nil when it did not
+	files   []keyPair // the first for who names no host, or one that none is for
+	min     uint16
+	acme    *acmeCertificates // nil: none are fetched
+	current atomic.Pointer[tls.Config]
+	ends    atomic.Pointer[time.Time] // of the first of the files' certificates
+	failed  atomic.Pointer[error]     // why the files' last reading failed; nil when it did not
+
+	mu   sync.Mutex        // of reload
+	seen [sha256.Size]byte // the state of the files at the last reload
 }
 
-// openCertificates loads the configured certificate, or makes a self-signed one in the data
+// openCertificates loads the configured certificates, or makes a self-signed one in the data
 // folder at the first start. nil when TLS is off.
 func openCertificates(cfg *Config, log *slog.Logger) (*certificates, error) {
 	if cfg.TLS.Off {
 		return nil, nil
 	}
-	c := &certificates{cert: cfg.TLS.Certificate, key: cfg.TLS.Key, min: tlsVersion(cfg.TLS.MinVersion)}
-	if c.cert == "" {
-		c.cert, c.key = filepath.Join(cfg.Data, "self-signed.pem"), filepath.Join(cfg.Data, "self-signed.key")
-		if _, err := os.Stat(c.cert); err != nil {
-			if err := selfSigned(cfg.Hostname, c.cert, c.key); err != nil {
+	c := &certificates{min: tlsVersion(cfg.TLS.MinVersion)}
+	if cfg.TLS.Certificate != "" {
+		c.files = append(c.files, keyPair{cfg.TLS.Certificate, cfg.TLS.Key})
+	}
+	for _, more := range cfg.TLS.Certificates {
+		c.files = append(c.files, keyPair{more.Certificate, more.Key})
+	}
+	if len(c.files) == 0 {
+		own := keyPair{filepath.Join(cfg.Data, "self-signed.pem"), filepath.Join(cfg.Data, "self-signed.key")}
+		c.files = append(c.files, own)
+		if _, err := os.Stat(own.cert); err != nil {
+			if err := selfSigned(cfg.Hostname, own.cert, own.key); err != nil {
 				return nil, fmt.Errorf("self-signed certificate: %w", err)
 			}
 		}
-		log.Warn("STARTTLS uses a self-signed certificate: fine for opportunistic TLS; give tls.certificate and tls.key for more", "file", c.cert)
+		if len(cfg.TLS.ACME.Domains) == 0 {
+			log.Warn("STARTTLS uses a self-signed certificate: fine for opportunistic TLS; give tls.certificate and tls.key, or tls.acme, for more", "file", own.cert)
+		}
+	}
+	if len(cfg.TLS.ACME.Domains) > 0 {
+		var err error
+		if c.acme, err = newACME(cfg, log); err != nil {
+			return nil, err
+		}
 	}
 	return c, c.reload()
 }
@@ -58,15 +84,93 @@ func tlsVersion(s string) uint16 {
 
 // reload reads the files again.
 func (c *certificates) reload() error {
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
-	if err != nil {
-		err = fmt.Errorf("certificate %s: %w", c.cert, err)
-		c.failed.Store(&err)
-		return err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen = c.state()
+	var own []tls.Certificate
+	var ends time.Time
+	for _, f := range c.files {
+		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+		if err != nil {
+			err = fmt.Errorf("certificate %s: %w", f.cert, err)
+			c.failed.Store(&err)
+			return err
+		}
+		if end := pair.Leaf.NotAfter; ends.IsZero() || end.Before(ends) {
+			ends = end
+		}
+		own = append(own, pair)
+	}
+	next := &tls.Config{MinVersion: c.min, Certificates: own}
+	if c.acme != nil {
+		next = &tls.Config{MinVersion: c.min, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if fetched := c.acme.certificate(h); fetched != nil {
+				return fetched, nil
+			}
+			return fitting(own, h), nil
+		}}
 	}
 	c.failed.Store(nil)
-	c.current.Store(&tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: c.min})
+	c.ends.Store(&ends)
+	c.current.Store(next)
 	return nil
+}
+
+// fitting is the first certificate that a client can use for the host that it names, else the
+// first of all: as crypto/tls chooses.
+func fitting(own []tls.Certificate, h *tls.ClientHelloInfo) *tls.Certificate {
+	for i := range own {
+		if h.SupportsCertificate(&own[i]) == nil {
+			return &own[i]
+		}
+	}
+	return &own[0]
+}
+
+// watch reloads when the files have changed, until ctx ends; SIGHUP does so at once.
+func (c *certificates) watch(ctx context.Context, every time.Duration, log *slog.Logger) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if c.changed() {
+				c.renew(log)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// renew is reload, told.
+func (c *certificates) renew(log *slog.Logger) {
+	if err := c.reload(); err != nil {
+		log.Error("reload: the old certificate stays in force", "error", err)
+	} else {
+		log.Info("certificate in force", "until", c.expires())
+	}
+}
+
+// state tells one state of the files from another, by what is in them: times of files are coarse.
+func (c *certificates) state() (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, f := range c.files {
+		for _, name := range []string{f.cert, f.key} {
+			text, err := os.ReadFile(name)
+			fmt.Fprintln(h, len(text), err)
+			h.Write(text)
+		}
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+// changed reports whether the files are others than at the last reload.
+func (c *certificates) changed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen != c.state()
 }
 
 // config is the one for the next handshake.
@@ -80,8 +184,23 @@ func (c *certificates) err() error {
 	return nil
 }
 
-// expires tells when the certificate in force ends.
-func (c *certificates) expires() time.Time { return c.config().Certificates[0].Leaf.NotAfter }
+// expires tells when the first of the certificates in force ends.
+func (c *certificates) expires() time.Time {
+	ends := *c.ends.Load()
+	if c.acme != nil {
+		if t := c.acme.expires(); !t.IsZero() && t.Before(ends) {
+			return t
+		}
+	}
+	return ends
+}
+
+// close lets go of what fetches certificates.
+func (c *certificates) close() {
+	if c != nil && c.acme != nil {
+		c.acme.close()
+	}
+}
 
 // selfSigned writes an ECDSA certificate for ten years; the key first, so that a crash leaves
 // no certificate without one.

@@ -24,6 +24,7 @@ func (c *Config) validate() error {
 	p.routes()
 	p.limits()
 	p.words()
+	p.tls()
 	p.breaker()
 	p.neighbours()
 	p.web()
@@ -78,9 +79,6 @@ func (p *problems) names() {
 	}
 	if c.Admin != "" && !isHostPort(c.Admin) {
 		p.bad("$.admin", "%q is no HOST:PORT", c.Admin)
-	}
-	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
-		p.bad("$.tls", "certificate and key belong together")
 	}
 }
 
