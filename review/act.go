@@ -63,6 +63,10 @@ type Summary struct {
 	Refused   int      `json:"refused"`             // messages with which the actor may not do it
 	Reason    bool     `json:"reason"`              // the site wants a reason for it
 	Words     []string `json:"words"`               // what will happen, a sentence each
+
+	// Until is up to when mail was received that a Find picks here. Handed back as its until, what
+	// came later is left alone.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Pending is an act that waits for its grace to end.

@@ -12,11 +12,7 @@ import (
 
 // doAll takes an act on everything that matches: few messages at once, many by Run.
 func (d *Desk) doAll(ctx context.Context, who *people.Actor, a Act) (*Done, error) {
-	find := *a.Find
-	find.Cursor, find.Limit = "", 0
-	if now := d.now().Add(time.Microsecond); find.Until.IsZero() || find.Until.After(now) {
-		find.Until = now // what comes later nobody has seen
-	}
+	find := d.upToNow(*a.Find)
 	a.Find = &find
 	n, err := d.matching(ctx, who, find)
 	if err != nil {
@@ -43,6 +39,16 @@ func (d *Desk) doAll(ctx context.Context, who *people.Actor, a Act) (*Done, erro
 		done.ID = ""
 	}
 	return done, err
+}
+
+// upToNow is a Find of everything that matches and was received until now: what comes later nobody
+// has seen.
+func (d *Desk) upToNow(f Find) Find {
+	f.Cursor, f.Limit = "", 0
+	if now := d.now().Add(time.Microsecond); f.Until.IsZero() || f.Until.After(now) {
+		f.Until = now
+	}
+	return f
 }
 
 // batch is how many messages of an act on everything are noted together.

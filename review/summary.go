@@ -25,8 +25,8 @@ func (d *Desk) Summary(ctx context.Context, who *people.Actor, a Act) (*Summary,
 	s := &Summary{Reason: d.o.Reasons.Verbs[a.Do], Words: []string{}}
 	sum := &summing{d: d, who: who, a: &a, s: s, senders: map[string]bool{}, rules: map[string]bool{}}
 	if a.Find != nil {
-		f := *a.Find
-		f.Cursor, f.Limit = "", batch
+		f := d.upToNow(*a.Find)
+		f.Limit, s.Until = batch, f.Until
 		for more := true; more && sum.seen < sumMost; {
 			items, next, err := d.pick(ctx, who, f)
 			if err != nil {

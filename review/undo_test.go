@@ -329,3 +329,23 @@ func TestActsKeepTheirActor(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 }
+
+// What came after a summary is left alone, also when others that it showed are gone.
+func TestEverythingEndsWhereTheSummaryDid(t *testing.T) {
+	b := newBed(t)
+	first, second := b.hold(t, "spam", "ann@example.org"), b.hold(t, "spam", "ann@example.org")
+	find := review.Find{Class: "spam"}
+	s, err := b.Summary(t.Context(), operator(), review.Act{Do: review.Delete, Find: &find})
+	if err != nil || s.Items.N != 2 || s.Until.IsZero() {
+		t.Fatalf("%+v %v", s, err)
+	}
+	do(t, b, operator(), review.Act{Do: review.Release, IDs: ids(first.ID)})
+	later := b.hold(t, "spam", "ann@example.org")
+	find.Until = s.Until
+	if done := do(t, b, operator(), review.Act{Do: review.Delete, Find: &find, Expect: s.Items.N}); done.Count != 1 {
+		t.Errorf("%+v", done)
+	}
+	if got := states(t, b, first.ID) + " " + states(t, b, second.ID) + " " + states(t, b, later.ID); got != "released deleted kept" {
+		t.Error(got)
+	}
+}

@@ -22,19 +22,20 @@ import (
 
 // A fakeDesk has sample mail for tests of the pages: what the real one does is tested there.
 type fakeDesk struct {
-	Desk    // what no page asks for
-	mu      sync.Mutex
-	now     time.Time
-	rows    []review.Row
-	raw     map[string]string
-	views   []review.View
-	done    []review.Act // acts, as they were asked for
-	undone  []string
-	fail    error // every call fails so
-	arrived chan review.Row
-	drafts  []review.Draft
-	refused []string // acts and objects that were refused before the Desk was asked
-	reads   []string // id and why of each reading of content
+	Desk      // what no page asks for
+	mu        sync.Mutex
+	now       time.Time
+	rows      []review.Row
+	raw       map[string]string
+	views     []review.View
+	done      []review.Act // acts, as they were asked for
+	undone    []string
+	fail      error // every call fails so
+	arrived   chan review.Row
+	drafts    []review.Draft
+	uncounted bool     // there are more than can be counted
+	refused   []string // acts and objects that were refused before the Desk was asked
+	reads     []string // id and why of each reading of content
 }
 
 func sampleTime() time.Time { return time.Date(2026, 11, 22, 18, 14, 0, 0, time.UTC) }
@@ -249,7 +250,11 @@ func (d *fakeDesk) Summary(_ context.Context, who *people.Actor, a review.Act) (
 	if a.Find != nil {
 		n = len(d.rows)
 	}
-	return &review.Summary{Items: review.Count{N: n}, Senders: 9, Rules: 3, Copies: n + 4, Dangerous: d.rows[3:5], Refused: 0,
+	until := d.now
+	if a.Find == nil {
+		until = time.Time{}
+	}
+	return &review.Summary{Items: review.Count{N: n, More: d.uncounted}, Until: until, Senders: 9, Rules: 3, Copies: n + 4, Dangerous: d.rows[3:5], Refused: 0,
 		Words: []string{many(n, "message") + " of 9 senders, held by 3 rules, would be " + said(a.Do) + "."}}, nil
 }
 

@@ -27,13 +27,13 @@ type outcome struct {
 // A question is the page before an act on many messages.
 type question struct {
 	*review.Summary
-	Do     review.Verb
-	Many   string // "412 messages"
-	At     spot
-	IDs    []string
-	All    bool
-	Expect int
-	Risky  []rowView
+	Do    review.Verb
+	Many  string // "412 messages"
+	At    spot
+	IDs   []string
+	All   bool
+	AsOf  string // up to when there were as many
+	Risky []rowView
 }
 
 // actOf reads an act from a form. Which messages: the ids, or with all=1 everything that matches
@@ -48,8 +48,11 @@ func actOf(r *http.Request) (review.Act, error) {
 		return a, badForm("There is no such act.")
 	}
 	if f.Get("all") == "1" || f.Get("everything") == "1" {
-		at := back(r)
-		a.IDs, a.Find = nil, &at.Find
+		find, err := shownFind(r)
+		if err != nil {
+			return a, err
+		}
+		a.IDs, a.Find = nil, &find
 		a.Expect, _ = strconv.Atoi(f.Get("expect"))
 	} else if len(a.IDs) == 0 {
 		return a, badForm("Choose at least one message first.")
@@ -74,6 +77,30 @@ func actOf(r *http.Request) (review.Act, error) {
 	return a, nil
 }
 
+// shownFind is what an act on everything is about: what the list shows, and after a summary no
+// message that came later.
+func shownFind(r *http.Request) (review.Find, error) {
+	find := back(r).Find
+	given := r.PostFormValue("asof")
+	if given == "" {
+		return find, nil
+	}
+	asOf, err := time.Parse(time.RFC3339Nano, given)
+	if err != nil {
+		return find, badForm("Begin with the list again: it does not say when you looked.")
+	}
+	if find.Until.IsZero() || asOf.Before(find.Until) {
+		find.Until = asOf
+	}
+	return find, nil
+}
+
+// summed tells a form that comes from a summary: it says up to when, and how many there were. Where
+// they were too many to be counted it says so.
+func summed(r *http.Request, a review.Act) bool {
+	return a.Find == nil || r.PostFormValue("asof") != "" && (a.Expect > 0 || r.PostFormValue("more") == "1")
+}
+
 // allowOf reads the entry of the lists that goes with a release.
 func allowOf(r *http.Request) (review.Allow, error) {
 	a := review.Allow{Entry: r.FormValue("allow"), Scope: r.FormValue("for"), Note: r.FormValue("note")}
@@ -96,6 +123,9 @@ func badForm(words string) error { return &callError{http.StatusBadRequest, word
 // answer.
 func (s *Server) actForm(w http.ResponseWriter, r *http.Request) {
 	a, err := actOf(r)
+	if err == nil && !summed(r, a) {
+		err = badForm("What is done with everything is told first. Begin with the list again.")
+	}
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -137,12 +167,8 @@ func (s *Server) summaryPage(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	q := question{Summary: sum, Do: a.Do, At: back(r), IDs: a.IDs, All: a.Find != nil, Expect: max(a.Expect, sum.Items.N), Risky: s.rowViews(sum.Dangerous, false)}
-	q.Many = many(sum.Items.N, "message")
-	if sum.Items.More { // nobody saw how many: nothing can be expected
-		q.Expect = 0
-		q.Many = "more than " + q.Many
-	}
+	q := question{Summary: sum, Do: a.Do, Many: countWords(sum.Items) + " " + noun(sum.Items.N, "message"), At: back(r), IDs: a.IDs, All: a.Find != nil,
+		AsOf: sum.Until.Format(time.RFC3339Nano), Risky: s.rowViews(sum.Dangerous, false)}
 	s.show(w, r, http.StatusOK, "summary", screen{Title: verbName(a.Do) + ": " + q.Many, Area: "held", Data: q})
 }
 

@@ -2,8 +2,11 @@ package web
 
 import (
 	"context"
+	"html"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -133,6 +136,47 @@ func TestW13_RefusalsOfPagesAreNoted(t *testing.T) {
 		b.ServeHTTP(w, r)
 		if w.Code != 403 || len(b.desk.refused) != 1 || b.desk.refused[0] != c[2] {
 			t.Errorf("%s %s: %d, noted %q, want %q", c[0], c[1], w.Code, b.desk.refused, c[2])
+		}
+	}
+}
+
+// An act on everything goes by a summary, and touches what that showed: what was there then, and no
+// more than there were.
+func TestEverythingIsWhatTheSummaryShowed(t *testing.T) {
+	b := newBed(t, people.Operator)
+	send := func(path string, form url.Values) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", path, strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		b.ServeHTTP(w, r)
+		return w
+	}
+	hidden := func(page string) url.Values {
+		form := url.Values{}
+		for _, m := range regexp.MustCompile(`<input type="hidden" name="(\w+)" value="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+			form.Set(m[1], html.UnescapeString(m[2]))
+		}
+		return form
+	}
+	list := url.Values{"do": {"delete"}, "list": {"/"}, "class": {"spam"}, "all": {"1"}, "expect": {"500"}}
+	for _, form := range []url.Values{list, {"do": {"delete"}, "all": {"1"}, "asof": {"2026-11-22T18:14:00Z"}}, {"do": {"delete"}, "all": {"1"}, "asof": {"yesterday"}, "expect": {"3"}}} {
+		if w := send("/act", form); w.Code != 400 || len(b.desk.done) != 0 {
+			t.Errorf("%v without a summary: %d, %+v", form, w.Code, b.desk.done)
+		}
+	}
+	for _, uncounted := range []bool{false, true} {
+		b.desk.uncounted, b.desk.done = uncounted, nil
+		w := send("/summary", list)
+		page := w.Body.String()
+		if w.Code != 200 || strings.Contains(page, "more than 12 messages?") != uncounted {
+			t.Errorf("%d %s", w.Code, page)
+		}
+		if w := send("/act", hidden(page)); w.Code != 200 || len(b.desk.done) != 1 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		want := map[bool]int{false: len(b.desk.rows), true: 0}[uncounted]
+		if a := b.desk.done[0]; a.Expect != want || a.Find == nil || !a.Find.Until.Equal(b.desk.now) || a.Find.Class != "spam" {
+			t.Errorf("uncounted %v: %+v %+v", uncounted, a, a.Find)
 		}
 	}
 }
