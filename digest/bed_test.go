@@ -146,6 +146,7 @@ func (m *fakeMailer) to() string {
 
 type fakeDesk struct {
 	acts   []string
+	to     []mail.Address // of the last one
 	result string
 	words  string
 	err    error
@@ -153,6 +154,7 @@ type fakeDesk struct {
 
 func (d *fakeDesk) Do(_ context.Context, who *people.Actor, a review.Act) (*review.Done, error) {
 	d.acts = append(d.acts, fmt.Sprintf("%s %s %v to %v by %s %s from %s role %s", a.Do, a.IDs[0], len(a.IDs), a.To[0], who.Login, who.By, who.From, who.Role))
+	d.to = a.To
 	if d.err != nil {
 		return nil, d.err
 	}

@@ -95,7 +95,7 @@ func (r *Replies) Take(ctx context.Context, to mail.Address, env mail.Envelope, 
 		count("refused")
 		return strangerReply(), fmt.Sprintf("%s for %s: refused, since %s", t.item, c.Recipient.Address, why)
 	}
-	return r.act(ctx, who, t.item, c, r.d.now().Sub(written(h)) > tryFor)
+	return r.act(ctx, who, it, c, r.d.now().Sub(written(h)) > tryFor)
 }
 
 // tryFor is how long the internal server tries again when a release fails; then its bounce tells
@@ -112,8 +112,10 @@ func written(h *mail.Header) time.Time {
 	return t
 }
 
-// act has the desk do what the person may.
-func (r *Replies) act(ctx context.Context, who *people.Actor, id string, c *quarantine.Copy, late bool) (reply *mail.Reply, said string) {
+// act has the desk do what the person may, with all of the person's copies: one who has two
+// addresses wants the message at both.
+func (r *Replies) act(ctx context.Context, who *people.Actor, it *quarantine.Item, c *quarantine.Copy, late bool) (reply *mail.Reply, said string) {
+	id := it.ID
 	do := review.Release
 	switch who.Right(c.Class) {
 	case people.RightAsk:
@@ -122,7 +124,7 @@ func (r *Replies) act(ctx context.Context, who *people.Actor, id string, c *quar
 	case people.RightRelease:
 	}
 	what := fmt.Sprintf("%s of %s for %s, asked for by mail: ", do, id, c.Recipient.Address)
-	done, err := r.d.o.Desk.Do(ctx, who, review.Act{Do: do, IDs: []string{id}, To: []mail.Address{c.Recipient.Address}, Reason: "by an answer to the digest"})
+	done, err := r.d.o.Desk.Do(ctx, who, review.Act{Do: do, IDs: []string{id}, To: ownCopies(who, it, c), Reason: "by an answer to the digest"})
 	result, words := review.ResultFailed, ""
 	switch {
 	case errors.Is(err, review.ErrForbidden), errors.Is(err, review.ErrNotFound):
@@ -146,6 +148,24 @@ func (r *Replies) act(ctx context.Context, who *people.Actor, id string, c *quar
 		return &mail.Reply{Code: 550, Enhanced: [3]int{5, 3, 0}, Text: "It could not be released: " + words}, what + words
 	}
 	return laterReply(), what + words
+}
+
+// mostCopies bounds to how many addresses of one person a message is released by one mail.
+const mostCopies = 100
+
+// ownCopies are the recipients of a copy and of those others of the same person with which the
+// person may do the same.
+func ownCopies(who *people.Actor, it *quarantine.Item, c *quarantine.Copy) []mail.Address {
+	to := []mail.Address{c.Recipient.Address}
+	for i := range it.Copies {
+		other := &it.Copies[i]
+		locked := other.Class == "virus" || other.Class == "malformed"
+		if other != c && len(to) < mostCopies && other.State != quarantine.Deleted && who.Sees(other.Recipient.Address) &&
+			who.Right(other.Class) == who.Right(c.Class) && (!locked || other.Class == c.Class) {
+			to = append(to, other.Recipient.Address)
+		}
+	}
+	return to
 }
 
 // Bounds of confirmations.

@@ -3,6 +3,7 @@ package digest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -203,5 +204,25 @@ func TestConfirmationsAreFew(t *testing.T) {
 	}
 	if len(b.confirmed.last) > confirmMost {
 		t.Error("too much is remembered")
+	}
+}
+
+// Who has a message at two addresses gets it at both by one answer, and nobody else does.
+func TestReplyReleasesAllCopiesOfThePerson(t *testing.T) {
+	b := newBed(t)
+	b.desk.result = "done"
+	bob := &people.Person{ID: "bob", Login: "bob", Addresses: []mail.Address{quarantinetest.Address("b@example.org"), quarantinetest.Address("alias@example.org"), quarantinetest.Address("asks@example.org"), quarantinetest.Address("virus@example.org")}}
+	b.people["b@example.org"] = bob
+	it := b.holdAs(t, func(it *quarantine.Item) {
+		for i := range it.Copies {
+			it.Copies[i].Class = map[string]string{"asks": "policy", "virus": "virus"}[it.Copies[i].Recipient.Address.Local]
+			if it.Copies[i].Class == "" {
+				it.Copies[i].Class = "spam"
+			}
+		}
+	}, "c@example.org", "b@example.org", "alias@example.org", "asks@example.org", "virus@example.org")
+	reply, _ := b.take(t, answer{to: b.addressOf(t, it, 1), sender: "b@example.org", header: usual})
+	if got := fmt.Sprint(b.desk.to); !reply.OK() || got != "[b@example.org alias@example.org]" {
+		t.Errorf("%s, to %s", reply, got)
 	}
 }
