@@ -145,11 +145,28 @@ func (m *fakeMailer) to() string {
 }
 
 type fakeDesk struct {
+	untold []review.Answered
+	told   []int64
 	acts   []string
 	to     []mail.Address // of the last one
 	result string
 	words  string
 	err    error
+}
+
+func (d *fakeDesk) Untold(context.Context, int) ([]review.Answered, error) {
+	var out []review.Answered
+	for _, a := range d.untold {
+		if !slices.Contains(d.told, a.N) {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+func (d *fakeDesk) Told(_ context.Context, n int64) error {
+	d.told = append(d.told, n)
+	return nil
 }
 
 func (d *fakeDesk) Do(_ context.Context, who *people.Actor, a review.Act) (*review.Done, error) {

@@ -31,6 +31,8 @@ type Held interface {
 // A Desk acts for people; *review.Desk is it.
 type Desk interface {
 	Do(ctx context.Context, who *people.Actor, a review.Act) (*review.Done, error)
+	Untold(ctx context.Context, most int) ([]review.Answered, error) // answers to requests, which those who asked do not know
+	Told(ctx context.Context, n int64) error
 }
 
 // People knows whose an address is.

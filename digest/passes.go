@@ -40,8 +40,8 @@ func (d *Digests) Run(ctx context.Context) {
 	}
 }
 
-// Tick does what is due now: it looks for whom there are news, notes who is owed a digest, and
-// sends what is owed. late is by how much a message may have been received before it was held.
+// Tick does what is due now: it looks for whom there are news, notes who is owed a digest, sends
+// what is owed, and tells those who asked for a release what became of it. late is by how much a message may have been received before it was held.
 func (d *Digests) Tick(ctx context.Context, late time.Duration) error {
 	now := d.now()
 	for _, e := range Intervals() {
@@ -52,7 +52,7 @@ func (d *Digests) Tick(ctx context.Context, late time.Duration) error {
 			return fmt.Errorf("%s digests: %w", e, err)
 		}
 	}
-	return d.pay(ctx)
+	return errors.Join(d.pay(ctx), d.answers(ctx))
 }
 
 // pass notes who with this interval is owed a digest, when the time for it has come. The first

@@ -232,3 +232,39 @@ func TestViews(t *testing.T) {
 		t.Errorf("%d lines", n)
 	}
 }
+
+// Answers are there to be told, once: those that a person gave, and those that a release gave.
+func TestAnswersToBeTold(t *testing.T) {
+	b := newBed(t)
+	no, yes, open := b.hold(t, "policy", "ann@example.org"), b.hold(t, "policy", "ann@example.org"), b.hold(t, "policy", "ann@example.org")
+	for _, it := range []string{no.ID, yes.ID, open.ID} {
+		do(t, b, ann(), review.Act{Do: review.Ask, IDs: ids(it)})
+	}
+	untold := func() string {
+		t.Helper()
+		list, err := b.Untold(t.Context(), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, a := range list {
+			out = append(out, a.Item+" "+a.For+" "+a.State+" "+a.Answer+" "+a.Decided.By)
+			if err := b.Told(t.Context(), a.N); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return strings.Join(out, "; ")
+	}
+	if got := untold(); got != "" {
+		t.Error(got)
+	}
+	do(t, b, operator(), review.Act{Do: review.Deny, IDs: ids(no.ID), Reason: "a forgery"})
+	b.clock.Add(time.Second)
+	do(t, b, operator(), review.Act{Do: review.Release, IDs: ids(yes.ID)})
+	if got, want := untold(), no.ID+" ann@example.org denied a forgery olga; "+yes.ID+" ann@example.org approved  olga"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := untold(); got != "" {
+		t.Errorf("told twice: %s", got)
+	}
+}
