@@ -18,6 +18,12 @@ run() { # PACKAGE TEST FLAG…: alone, since it measures
 run cmd/postern TestD03_Crash -crash.kills="${KILLS:-500}"
 run cmd/postern TestS33_NothingIsLeftBehind -leak.messages="${MESSAGES:-100000}"
 run cmd/postern TestC23_ReloadUnderLoad -reload.rounds="${RELOADS:-200}"
+run cmd/postern TestS30S31_StalledClients -stalled.clients="${STALLED:-1000}"
+run cmd/postern TestS36_LargeMessagesAtOnce -big.messages="${BIG:-200}" -big.size=50
+run cmd/postern TestC04_WorstCPU -worst.size=256
+run cmd/postern TestC04_WorstCPU -worst.size="${WORST:-51100}"
+run cmd/postern TestD04_PowerCuts -power.cuts="${CUTS:-70}"
+run cmd/postern TestD16_NoConnectionIsRefused -restart.count="${RESTARTS:-60}" -restart.every=10s
 run cmd/postern TestS35_SlowScanner -busy.messages="${BUSY:-2000}" -busy.scan=1s
 if [ "${SUITE:-yes}" != no ]; then
 	echo "== all tests" >&2

@@ -17,8 +17,15 @@ type speaker struct {
 }
 
 // dial connects and says EHLO.
-func dial(addr string) (*speaker, error) {
-	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
+func dial(addr string) (*speaker, error) { return dialFrom(nil, addr) }
+
+// dialFrom is dial from another loopback address.
+func dialFrom(from net.IP, addr string) (*speaker, error) {
+	d := net.Dialer{Timeout: 10 * time.Second}
+	if from != nil {
+		d.LocalAddr = &net.TCPAddr{IP: from}
+	}
+	c, err := d.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
