@@ -160,10 +160,12 @@ func testRuns(t *testing.T, file string) map[string]*testRun {
 		}
 		switch e.Action {
 		case "run":
-			out[name] = &testRun{}
+			if out[name] == nil {
+				out[name] = &testRun{}
+			}
 		case "pass", "fail", "skip":
-			if out[name] != nil {
-				out[name].action = e.Action
+			if r := out[name]; r != nil && r.action != "fail" {
+				r.action = e.Action
 			}
 		case "output":
 			if _, figure, ok := strings.Cut(e.Output, "assurance: "); ok { // of a subtest, too

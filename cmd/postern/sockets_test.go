@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postern/testkit"
 )
 
 var (
@@ -133,7 +135,7 @@ func TestD16_NoConnectionIsRefused(t *testing.T) {
 	if int(sent.Load()) < *restartCount {
 		t.Errorf("no load: %d messages", sent.Load())
 	}
-	t.Logf("restarts: %d, %d messages, %d told to come again, %d connections refused", *restartCount, sent.Load(), put.Load(), refused.Load())
+	testkit.Figure(t, "%d restarts: %d messages, %d told to come again, %d connections refused, 0 lost", *restartCount, sent.Load(), put.Load(), refused.Load())
 }
 
 // deliverOnce sends one message on a connection of its own.
