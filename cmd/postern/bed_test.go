@@ -41,6 +41,9 @@ var builtFile = sync.OnceValues(func() (string, error) {
 var builtDir string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(faultsEnv) != "" {
+		underFaults(os.Args[1:])
+	}
 	code := m.Run()
 	if builtDir != "" {
 		os.RemoveAll(builtDir)
