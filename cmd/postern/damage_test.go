@@ -11,8 +11,8 @@ import (
 	"postern/store"
 )
 
-// filled runs a gateway until so many messages are held, and stops it.
-func filled(t *testing.T, s *site, messages int) (ids []string) {
+// holdSome runs a gateway until so many messages are held, and stops it.
+func holdSome(t *testing.T, s *site, messages int) (ids []string) {
 	t.Helper()
 	g := s.start(t)
 	for n := range messages {
@@ -80,7 +80,7 @@ func TestD08_DamageAtStart(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, newSink(t, nil).addr, "")
-			ids := filled(t, s, 3)
+			ids := holdSome(t, s, 3)
 			c.damage(t, s, ids)
 			if code, stdout, stderr := postern("check", "--full", "--data", s.data); code != exitFailed || !strings.Contains(stdout+stderr, c.check) {
 				t.Errorf("check: exit %d\n%s%s", code, stdout, stderr)
@@ -120,7 +120,7 @@ func TestD08_DamageWhileRunning(t *testing.T) {
 	t.Parallel()
 	inside := newSink(t, nil)
 	s := newSite(t, inside.addr, "")
-	filled(t, s, 20)
+	holdSome(t, s, 20)
 	g := s.start(t)
 	st, err := os.Stat(filepath.Join(s.data, store.File))
 	if err != nil {
@@ -160,7 +160,7 @@ func TestD08_DamageWhileRunning(t *testing.T) {
 func TestD07_LostLogLosesNoMessage(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, newSink(t, nil).addr, "")
-	filled(t, s, 1)
+	holdSome(t, s, 1)
 	g := s.start(t)
 	id := strings.TrimPrefix(sendMail(t, g.addr, letter("log", "log", gtube+"\r\n"), "a@example.org"), "250 2.0.0 OK ")
 	g.kill(t)
