@@ -36,7 +36,7 @@ func newBed(t testing.TB, role people.Role) *bed {
 }
 
 func (b *bed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	b.Server.mux.ServeHTTP(w, withActor(withRequestID(r), b.who))
+	b.route(w, withActor(withRequestID(r), b.who))
 }
 
 func (b *bed) get(path string) string {

@@ -70,7 +70,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, e *callError) {
 		s.problem(w, r, e)
 		return
 	}
-	s.show(w, r, e.status, "problem", screen{Title: http.StatusText(e.status), Data: e.words})
+	s.show(w, r, e.status, "problem", screen{Title: className(strings.ToLower(http.StatusText(e.status))), Data: e.words})
 }
 
 // isCall tells calls of the API from pages.

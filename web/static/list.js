@@ -76,7 +76,9 @@
   // whyOf asks for the reason that the site wants; null when nothing is to be done after all.
   function whyOf(verb) {
     const d = $("why"), field = $("why-text");
-    $("why-title").textContent = { release: "Release: why?", delete: "Delete: why?", spam: "Report as spam: why?" }[verb] || "Why?";
+    const name = { release: "Release", delete: "Delete", spam: "Report as spam" }[verb];
+    $("why-title").textContent = name + ": why?";
+    d.querySelector("button.main").textContent = name;
     field.value = "";
     d.returnValue = "";
     d.showModal();
