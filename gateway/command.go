@@ -9,7 +9,7 @@ import (
 )
 
 // The grammar of MAIL and RCPT: RFC 5321 4.1.2, with the parameters of RFC 1870 (SIZE),
-// 6152 (BODY), 6531 (SMTPUTF8) and 3461 (RET, ENVID, NOTIFY, ORCPT). A parameter is known
+// 6152 (BODY), 6531 (SMTPUTF8), 8689 (REQUIRETLS) and 3461 (RET, ENVID, NOTIFY, ORCPT). A parameter is known
 // only where its extension was offered. What is refused is told by a ready reply line.
 
 // offered is what EHLO named, as far as it allows parameters.
@@ -55,6 +55,14 @@ func mailParam(o *mail.Options, ext offered, limit int64, name, value string) st
 			return "501 5.5.4 SMTPUTF8 takes no value"
 		}
 		o.UTF8 = true
+	case name == "REQUIRETLS":
+		if !ext.esmtp || !ext.RequireTLS {
+			return replyLine(replyNoRequireTLS)
+		}
+		if value != "" {
+			return "501 5.5.4 REQUIRETLS takes no value"
+		}
+		o.RequireTLS = true
 	case name == "RET" && ext.esmtp && ext.DSN:
 		o.Ret = strings.ToUpper(value)
 		if o.Ret != "FULL" && o.Ret != "HDRS" {
@@ -157,7 +165,7 @@ func cutPath(arg, key string) (path, params string, ok bool) {
 
 // eachParam calls f for each esmtp-param, with the name in upper case, until f refuses one.
 func eachParam(params string, f func(name, value string) string) (refusal string) {
-	var seen [5]string // no command has more that are allowed
+	var seen [6]string // no command has more that are allowed
 	n := 0
 	for params = strings.TrimLeft(params, " "); params != ""; params = strings.TrimLeft(params, " ") {
 		var one string

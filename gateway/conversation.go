@@ -89,6 +89,8 @@ func (c *conversation) refuses(from mail.Address, o mail.Options) *mail.Reply {
 		return replyTooBig
 	case (o.UTF8 || from.NeedsUTF8()) && !e.UTF8:
 		return replyNoUTF8
+	case o.RequireTLS && (!e.RequireTLS || c.client.TLS == ""):
+		return replyNoRequireTLS
 	case o.Body == "8BITMIME" && !e.EightBitMIME, (o.Ret != "" || o.EnvID != "") && !e.DSN:
 		return replyNoParameter
 	}

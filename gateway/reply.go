@@ -29,6 +29,7 @@ var (
 	replyOurself      = &mail.Reply{Code: 451, Enhanced: [3]int{4, 4, 6}, Text: "Mail loop: you call yourself what this server is called"}
 	replyNotTaken     = &mail.Reply{Code: 451, Enhanced: [3]int{4, 3, 5}, Text: "A copy of this mail cannot be delivered at the moment, try again later"}
 	replyThrottled    = &mail.Reply{Code: 451, Enhanced: [3]int{4, 7, 1}, Text: "Too much mail at the moment, try again later"}
+	replyNoRequireTLS = &mail.Reply{Code: 550, Enhanced: [3]int{5, 7, 30}, Text: "REQUIRETLS is not supported on the way to this destination"}
 	replyNoUTF8       = &mail.Reply{Code: 550, Enhanced: [3]int{5, 6, 7}, Text: "SMTPUTF8 is not supported for this domain"}
 	replyNoParameter  = &mail.Reply{Code: 555, Enhanced: [3]int{5, 5, 4}, Text: "Parameter not offered"}
 	replyNeedsTLS     = &mail.Reply{Code: 530, Enhanced: [3]int{5, 7, 0}, Text: "STARTTLS first"}

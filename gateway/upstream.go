@@ -230,7 +230,7 @@ func (s *Servers) learn(h *serverHost, e mail.Extensions) {
 	if same {
 		return
 	}
-	all := mail.Extensions{EightBitMIME: true, UTF8: true, DSN: true, Pipelining: true, XForward: true, XClient: true, StartTLS: true}
+	all := mail.Extensions{EightBitMIME: true, UTF8: true, DSN: true, RequireTLS: true, Pipelining: true, XForward: true, XClient: true, StartTLS: true}
 	for _, g := range s.groups {
 		known := false
 		for _, h := range g.hosts {
@@ -258,6 +258,7 @@ func intersect(a, b mail.Extensions) mail.Extensions {
 		EightBitMIME: a.EightBitMIME && b.EightBitMIME,
 		UTF8:         a.UTF8 && b.UTF8,
 		DSN:          a.DSN && b.DSN,
+		RequireTLS:   a.RequireTLS && b.RequireTLS,
 		Pipelining:   a.Pipelining && b.Pipelining,
 		XForward:     a.XForward && b.XForward,
 		XClient:      a.XClient && b.XClient,

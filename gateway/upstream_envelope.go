@@ -15,6 +15,8 @@ func (l *link) lacks(env *mail.Envelope) *mail.Reply {
 		return &mail.Reply{Code: 550, Enhanced: [3]int{5, 6, 7}, Text: "The destination does not take internationalized mail"}
 	case !l.ext.EightBitMIME && o.Body == "8BITMIME":
 		return &mail.Reply{Code: 550, Enhanced: [3]int{5, 6, 3}, Text: "The destination does not take 8-bit mail"}
+	case !l.ext.RequireTLS && o.RequireTLS:
+		return replyNoRequireTLS
 	case !l.ext.DSN && (o.Ret != "" || o.EnvID != ""):
 		return lacksDSN()
 	case !isParam(string(o.Body)), !isParam(o.Ret), !isParam(o.EnvID):
@@ -83,6 +85,9 @@ func (l *link) mailLine(env *mail.Envelope, size int64) string {
 	}
 	if o.EnvID != "" {
 		line += " ENVID=" + o.EnvID
+	}
+	if o.RequireTLS {
+		line += " REQUIRETLS"
 	}
 	return line
 }

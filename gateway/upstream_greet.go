@@ -133,6 +133,9 @@ func (l *link) offer(words []string) {
 		l.ext.UTF8 = true
 	case "DSN":
 		l.ext.DSN = true
+	case "REQUIRETLS": // RFC 8689 4.2.1: only where the certificate was verified
+		c := &l.host.group.cfg
+		l.ext.RequireTLS = l.tls != "" && c.TLS == TLSRequire && !c.TLSInsecure
 	case "PIPELINING":
 		l.ext.Pipelining = true
 	case "CHUNKING":

@@ -111,6 +111,7 @@ func (a *adapter) hello(code int) {
 	f := a.front
 	a.greeted = true
 	a.ext = offered{f.extensions(), a.verb == "EHLO"}
+	a.ext.RequireTLS = a.ext.RequireTLS && a.client.TLS != "" // RFC 8689 3
 	a.limit = max(f.cfg.Limits.MessageSize, 0)
 	if n := a.ext.Size; n > 0 && (a.limit == 0 || n < a.limit) {
 		a.limit = n
@@ -139,6 +140,9 @@ func (a *adapter) hello(code int) {
 	}
 	if a.ext.DSN {
 		a.w.say("250-DSN")
+	}
+	if a.ext.RequireTLS {
+		a.w.say("250-REQUIRETLS")
 	}
 	if a.assume != nil {
 		a.w.say("250-" + xclientOffer)

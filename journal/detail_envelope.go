@@ -37,6 +37,7 @@ func (x *encoder) envelope(e *mail.Envelope) {
 	x.flag("utf8", e.Options.UTF8)
 	x.words("ret", e.Options.Ret)
 	x.words("envid", e.Options.EnvID)
+	x.flag("requiretls", e.Options.RequireTLS)
 	x.close()
 	x.close()
 }

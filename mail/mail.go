@@ -56,6 +56,8 @@ type Options struct {
 	UTF8  bool     `json:"utf8,omitempty"`  // SMTPUTF8 (RFC 6531)
 	Ret   string   `json:"ret,omitempty"`   // RET= (RFC 3461): FULL or HDRS
 	EnvID string   `json:"envid,omitempty"` // ENVID= (RFC 3461), xtext as said
+	// REQUIRETLS (RFC 8689): over verified TLS to a server that does the same, or not at all
+	RequireTLS bool `json:"requiretls,omitempty"`
 }
 
 // A RcptTo is one RCPT TO with its parameters.
@@ -81,6 +83,7 @@ type Extensions struct {
 	EightBitMIME bool
 	UTF8         bool // SMTPUTF8
 	DSN          bool
+	RequireTLS   bool // REQUIRETLS, over TLS with a verified certificate
 	Pipelining   bool
 	XForward     bool
 	XClient      bool
