@@ -44,11 +44,23 @@ screenshots: ## make the pictures in docs/images, with the installed Chromium
 	@mkdir -p docs/images
 	$(GO) test ./web -run TestScreenshots -count=1 -shots $(CURDIR)/docs/images
 
+release: ## the static program, its bill of materials and their hashes, in dist/ (packaging/release.sh)
+	@packaging/release.sh
+
+deb: release ## the Debian package, in dist/
+	@packaging/deb.sh
+
+reproducible: ## build release and package of the commit twice, in two places, and compare the bytes
+	@packaging/reproducible.sh
+
+image: release ## the files of the container image, in dist/rootfs (packaging/Containerfile)
+	@packaging/rootfs.sh
+
 rules: ## write docs/rules.md from the vocabulary
 	$(GO) test ./cmd/postern -run TestRulesPage -update
 
 api: ## write docs/openapi.json and the calls in docs/api.md from the code
 	$(GO) test ./web -run TestAPIDescription -update
 
-.PHONY: help demo test lint fuzz crash assurance bench screenshots rules api
+.PHONY: help demo test lint fuzz crash assurance bench screenshots release deb reproducible image rules api
 .DEFAULT_GOAL := help

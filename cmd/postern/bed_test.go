@@ -32,7 +32,9 @@ var builtFile = sync.OnceValues(func() (string, error) {
 	}
 	builtDir = dir
 	file := filepath.Join(dir, "postern")
-	if out, err := exec.Command("go", "build", "-o", file, "postern/cmd/postern").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", file, "postern/cmd/postern")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // static, as it is released
+	if out, err := build.CombinedOutput(); err != nil {
 		return file, fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return file, nil

@@ -18,8 +18,14 @@ func (versionCmd) Run(out output) error {
 	return err
 }
 
-// version is that of the module, or of the commit that it was built from.
+// release is the version of a released program: the linker puts it here (packaging/release.sh).
+var release string
+
+// version is that of the release or the module, or of the commit that it was built from.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
