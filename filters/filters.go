@@ -69,6 +69,7 @@ type Config struct {
 	ClamAV   ClamAVConfig // without addresses clamav is off
 	Lists    Lists        // nil: there are none
 	History  History      // nil: nobody has written before
+	Greylist Greylist     // nil: nobody waits
 	ClamFail Fail         // what no answer of clamd means; Defer unless configured otherwise
 }
 
@@ -82,6 +83,7 @@ func New(c Config) []Filter {
 		content(),
 		lists(c.Lists, c.SPF.Trusted),
 		history(c.History),
+		greylist(c.Greylist),
 	}
 	if len(c.ClamAV.Addresses) > 0 {
 		av := clamav(c.ClamAV)

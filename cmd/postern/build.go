@@ -178,6 +178,7 @@ func filterList(cfg *Config, r outside) []filters.Filter {
 		Resolver: r.Resolver,
 		Lists:    r.lists,
 		History:  r.history,
+		Greylist: r.greys,
 		SPF:      filters.SPFConfig{Receiver: cfg.Hostname, Trusted: trusted},
 		DMARC:    filters.DMARCConfig{PSL: cfg.DMARC.PSL},
 		ClamAV: filters.ClamAVConfig{Addresses: cfg.ClamAV.Addresses, Timeout: time.Duration(cfg.ClamAV.Timeout),

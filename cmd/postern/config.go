@@ -39,7 +39,8 @@ type Config struct {
 	DMARC  DMARCConf  `yaml:"dmarc"`
 	ClamAV ClamAVConf `yaml:"clamav"`
 
-	Breaker BreakerConf `yaml:"breaker"`
+	Breaker  BreakerConf  `yaml:"breaker"`
+	Greylist GreylistConf `yaml:"greylist"`
 
 	Quarantine KeepConf `yaml:"quarantine"`
 	Journal    KeepConf `yaml:"journal"`
@@ -154,6 +155,12 @@ type ClamAVConf struct {
 	OnFailure  string   `yaml:"on_failure"`
 }
 
+// GreylistConf says how long strangers wait, where a rule asks; see package greylist.
+type GreylistConf struct {
+	Delay Duration `yaml:"delay"`
+	Keep  Duration `yaml:"keep"`
+}
+
 // BreakerConf says when a rule decides far more than it used to; see package breaker.
 type BreakerConf struct {
 	Off     bool     `yaml:"off"`
@@ -184,6 +191,7 @@ func defaultConfig() *Config {
 		Upstream: UpstreamConfig{TLS: "opportunistic", MaxIdle: defaultMaxIdle},
 		TLS:      TLSConfig{MinVersion: "1.2", ACME: ACMEConf{Directory: "https://acme-v02.api.letsencrypt.org/directory", HTTP: ":80"}}, Recipients: "together", BareNewline: "reject",
 		ClamAV:     ClamAVConf{OnFailure: "defer"},
+		Greylist:   GreylistConf{Delay: Duration(4 * time.Minute), Keep: Duration(36 * 24 * time.Hour)},
 		Breaker:    BreakerConf{Factor: 10, Least: 50, Window: Duration(10 * time.Minute), Classes: []string{"spam", "policy"}},
 		Quarantine: KeepConf{Keep: Duration(30 * 24 * time.Hour), MaxSize: 10 << 30},
 		Journal:    KeepConf{Keep: Duration(90 * 24 * time.Hour)},

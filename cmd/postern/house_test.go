@@ -37,6 +37,7 @@ var rooms = map[string][]string{
 	"postern/policies":        {"postern/store"},
 	"postern/journal":         {"postern/mail", "postern/store", "postern/search"},
 	"postern/lists":           {"postern/mail", "postern/store"},
+	"postern/greylist":        {"postern/store"},
 	"postern/tally":           {"postern/journal", "postern/store"},
 	"postern/gateway":         {"postern/mail", "postern/filters", "postern/rules", "postern/quarantine", "postern/journal"},
 	"postern/testkit":         {},

@@ -23,21 +23,22 @@ const (
 
 // cli is the table of commands.
 type cli struct {
-	Demo    demoCmd    `cmd:"" help:"All of it on loopback: a sample internal server, sample mails through the real gateway; shows what became of each."`
-	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
-	Try     tryCmd     `cmd:"" help:"Judge messages from files, offline of SMTP; show every fact and each rule's say."`
-	Check   checkCmd   `cmd:"" help:"Check configuration and rules; show what each rule needs and its earliest reply; ask the neighbours."`
-	Doctor  doctorCmd  `cmd:"" help:"Ask the neighbours (internal servers, DNS, clamd, certificates, clock, disk), and say what to do."`
-	Rules   rulesCmd   `cmd:"" help:"What rules can be made of."`
-	Held    heldCmd    `cmd:"" help:"Held mail: list, show, raw, release, delete."`
-	List    listCmd    `cmd:"" help:"What is allowed and denied, by address, domain, network or mailing list: add, remove, show."`
-	Log     logCmd     `cmd:"" help:"What became of a message, and why: search, show."`
-	Audit   auditCmd   `cmd:"" help:"Who did what with held mail, rules and accounts: list, verify."`
-	Digest  digestCmd  `cmd:"" help:"Mail to users about what is held for them: show, send, and who gets it how often."`
-	Backup  backupCmd  `cmd:"" help:"Save held mail, journal, lists and accounts to one file, while the gateway runs."`
-	Restore restoreCmd `cmd:"" help:"Bring a backup back into an empty folder, and look through it."`
-	User    userCmd    `cmd:"" help:"Who may sign in, and the tokens of programs: add, list, change, passwd, remove, token."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Demo     demoCmd     `cmd:"" help:"All of it on loopback: a sample internal server, sample mails through the real gateway; shows what became of each."`
+	Serve    serveCmd    `cmd:"" help:"Run the gateway."`
+	Try      tryCmd      `cmd:"" help:"Judge messages from files, offline of SMTP; show every fact and each rule's say."`
+	Check    checkCmd    `cmd:"" help:"Check configuration and rules; show what each rule needs and its earliest reply; ask the neighbours."`
+	Doctor   doctorCmd   `cmd:"" help:"Ask the neighbours (internal servers, DNS, clamd, certificates, clock, disk), and say what to do."`
+	Rules    rulesCmd    `cmd:"" help:"What rules can be made of."`
+	Held     heldCmd     `cmd:"" help:"Held mail: list, show, raw, release, delete."`
+	List     listCmd     `cmd:"" help:"What is allowed and denied, by address, domain, network or mailing list: add, remove, show."`
+	Greylist greylistCmd `cmd:"" help:"Strangers whose mail waits until they come back: list, pass."`
+	Log      logCmd      `cmd:"" help:"What became of a message, and why: search, show."`
+	Audit    auditCmd    `cmd:"" help:"Who did what with held mail, rules and accounts: list, verify."`
+	Digest   digestCmd   `cmd:"" help:"Mail to users about what is held for them: show, send, and who gets it how often."`
+	Backup   backupCmd   `cmd:"" help:"Save held mail, journal, lists and accounts to one file, while the gateway runs."`
+	Restore  restoreCmd  `cmd:"" help:"Bring a backup back into an empty folder, and look through it."`
+	User     userCmd     `cmd:"" help:"Who may sign in, and the tokens of programs: add, list, change, passwd, remove, token."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // output is where a command prints.

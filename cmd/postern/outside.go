@@ -8,13 +8,14 @@ import (
 // outside is what filters ask beyond the message: DNS, and what the data folder knows.
 type outside struct {
 	filters.Resolver
-	lists   filters.Lists   // nil: nothing is listed
-	history filters.History // nil: nobody has written before
+	lists   filters.Lists    // nil: nothing is listed
+	history filters.History  // nil: nobody has written before
+	greys   filters.Greylist // nil: nobody waits
 }
 
 // asks is what the filters of a running gateway ask.
 func (s *stores) asks(r filters.Resolver) outside {
-	return outside{Resolver: r, lists: listIndex{s.lists}, history: s.journal}
+	return outside{Resolver: r, lists: listIndex{s.lists}, history: s.journal, greys: s.greys}
 }
 
 // listIndex is the lists as filters ask them.

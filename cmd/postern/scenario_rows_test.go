@@ -32,7 +32,7 @@ issue:gtube issue:executable issue:dmarc-reject issue:dmarc-quarantine issue:dma
 issue:redirect issue:bcc issue:route issue:throttle issue:injection issue:strip issue:banner issue:notify
 issue:shadow issue:replay issue:explain issue:unknown issue:because
 issue:flow issue:inner-text issue:fail-over issue:xforward issue:trusted-relays
-issue:history issue:list-deny issue:list-scope issue:list-expiry issue:list-allow issue:list-network`
+issue:history issue:greylist issue:list-deny issue:list-scope issue:list-expiry issue:list-allow issue:list-network`
 
 // provenByGo names Go tests where a page does not fit: what is measured, what needs a double of
 // the disk, what depends on the segments of a stream.

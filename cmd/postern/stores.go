@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/audit"
+	"postern/greylist"
 	"postern/journal"
 	"postern/lists"
 	"postern/people"
@@ -28,6 +29,7 @@ type stores struct {
 	journal    *journal.Store
 	policies   *policies.Store
 	lists      *lists.Store
+	greys      *greylist.Store
 	audit      *audit.Log
 	people     *people.Store
 	tally      *tally.Tally // the daemon's; nil for commands
@@ -61,6 +63,9 @@ func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bo
 		return nil, errors.Join(fmt.Errorf("rules: %w", err), s.close())
 	}
 	if s.lists, err = lists.Open(ctx, lists.Options{DB: s.db, Log: log}); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if s.greys, err = greylist.Open(ctx, greylist.Options{DB: s.db, Delay: time.Duration(cfg.Greylist.Delay), Keep: time.Duration(cfg.Greylist.Keep)}); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	if s.audit, err = audit.Open(ctx, audit.Options{DB: s.db, Log: log}); err != nil {

@@ -26,6 +26,7 @@ func (c *Config) validate() error {
 	p.words()
 	p.tls()
 	p.breaker()
+	p.greylist()
 	p.neighbours()
 	p.web()
 	p.digest()
@@ -168,6 +169,17 @@ func (p *problems) words() {
 	p.oneOf("$.log.format", c.Log.Format, "text", "json")
 	p.oneOf("$.log.level", c.Log.Level, "debug", "info", "warn", "error")
 	p.oneOf("$.clamav.on_failure", c.ClamAV.OnFailure, "defer", "quarantine", "accept")
+}
+
+// greylist checks how long strangers wait.
+func (p *problems) greylist() {
+	g := &p.c.Greylist
+	if g.Delay < Duration(time.Second) || g.Delay > Duration(24*time.Hour) {
+		p.bad("$.greylist.delay", "say from 1s to 24h: senders come back within minutes or hours, and give up after days")
+	}
+	if g.Keep < Duration(24*time.Hour) {
+		p.bad("$.greylist.keep", "too short: who writes once a week would wait each time; say 1d or more")
+	}
 }
 
 // breaker checks when a rule decides too much.

@@ -1,0 +1,17 @@
+-- Who has written to whom for the first time, and whether it came back. who is a network, or the
+-- domain that SPF proves; times are microseconds since 1970, UTC.
+CREATE TABLE greylist (
+	id        INTEGER PRIMARY KEY,
+	who       TEXT NOT NULL,
+	sender    TEXT NOT NULL, -- digits are #, since some senders have a new address for each message
+	recipient TEXT NOT NULL,
+	first     INTEGER NOT NULL, -- time of the first try
+	last      INTEGER NOT NULL, -- and of the last that was noted
+	tries     INTEGER NOT NULL,
+	passed    INTEGER NOT NULL, -- 0: it waits
+	by_whom   TEXT NOT NULL     -- who let it through; '' when it came back by itself
+) STRICT;
+CREATE UNIQUE INDEX greylist_pair ON greylist (who, sender, recipient);
+CREATE INDEX greylist_waiting ON greylist (first) WHERE passed = 0;
+CREATE INDEX greylist_passed ON greylist (last) WHERE passed > 0;
+CREATE INDEX greylist_known ON greylist (who) WHERE passed > 0;
