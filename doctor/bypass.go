@@ -127,7 +127,7 @@ func (s *Server) Outside() Check {
 }
 
 func (s *Server) outside(ctx context.Context) []Finding {
-	d, err := meet(ctx, s.Address, s.Helo)
+	d, err := door{addr: s.Address, helo: s.Helo}.meet(ctx)
 	if refused := (*refusedError)(nil); errors.As(err, &refused) {
 		return []Finding{{State: Ok, Sentence: fmt.Sprintf("it turns this host away (%v)", refused)}}
 	}

@@ -64,7 +64,7 @@ func expiring(check string, leaf *x509.Certificate, bad bool, now time.Time) []F
 type Certificate struct {
 	Use       string // "port 25", "pages"
 	Cert, Key string
-	Name      string // that clients expect in it
+	Name      string // that clients expect in it; "" for the one that it has
 	Public    bool   // browsers look at who signed it; other mail servers mostly do not
 }
 
@@ -90,6 +90,9 @@ func (c *Certificate) look(now time.Time) []Finding {
 		if more, err := x509.ParseCertificate(raw); err == nil {
 			chain = append(chain, more)
 		}
+	}
+	if c.Name == "" && len(pair.Leaf.DNSNames) > 0 {
+		c.Name = pair.Leaf.DNSNames[0]
 	}
 	why := judgeCertificate(chain, c.Name, nil, now)
 	switch ended := now.After(pair.Leaf.NotAfter); {

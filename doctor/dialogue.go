@@ -56,31 +56,56 @@ type refusedError struct{ reply }
 
 func (e *refusedError) Error() string { return "it says " + e.reply.String() }
 
+// A door is where to knock, and how.
+type door struct {
+	addr, helo string
+	proxied    bool   // a PROXY header comes first, which says that it is nobody's connection but ours
+	implicit   string // TLS from the first byte on, for this name; "" for none
+}
+
+// local is a PROXY header (version 2) of a connection without a client behind it.
+const local = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+
 // meet connects, reads the greeting and says EHLO. ctx ends the dialogue at any time.
-func meet(ctx context.Context, addr, helo string) (*dialogue, error) {
+func (o door) meet(ctx context.Context) (*dialogue, error) {
 	dialer := net.Dialer{Timeout: 10 * time.Second}
-	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	conn, err := dialer.DialContext(ctx, "tcp", o.addr)
 	if err != nil {
 		return nil, err
 	}
-	d := &dialogue{conn: conn, text: bounded(conn), helo: helo}
+	d := &dialogue{conn: conn, text: bounded(conn), helo: o.helo}
 	d.end, _ = ctx.Deadline()
 	_ = conn.SetDeadline(d.end)
 	d.stop = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	first, err := d.read()
-	if err == nil && first.code != 220 {
-		err = &refusedError{first}
-	}
-	if err == nil {
-		d.banner = first.text
-		d.name, _, _ = strings.Cut(first.text, " ")
-		err = d.hello()
-	}
-	if err != nil {
+	if err := d.greet(ctx, o); err != nil {
 		d.close()
 		return nil, err
 	}
 	return d, nil
+}
+
+// greet goes on to the reply to EHLO.
+func (d *dialogue) greet(ctx context.Context, o door) error {
+	if o.proxied {
+		if err := d.write(local); err != nil {
+			return err
+		}
+	}
+	if o.implicit != "" {
+		if err := d.encrypt(ctx, o.implicit); err != nil {
+			return err
+		}
+	}
+	first, err := d.read()
+	if err != nil {
+		return err
+	}
+	if first.code != 220 {
+		return &refusedError{first}
+	}
+	d.banner = first.text
+	d.name, _, _ = strings.Cut(first.text, " ")
+	return d.hello()
 }
 
 // hello says EHLO and notes what is offered.
@@ -124,6 +149,14 @@ func (d *dialogue) startTLS(ctx context.Context, name string) error {
 	if r.code != 220 {
 		return &refusedError{r}
 	}
+	if err := d.encrypt(ctx, name); err != nil {
+		return err
+	}
+	return d.hello()
+}
+
+// encrypt puts TLS over the connection.
+func (d *dialogue) encrypt(ctx context.Context, name string) error {
 	// #nosec G402 -- looks at whatever certificate is there; nothing secret is sent
 	t := tls.Client(d.conn, &tls.Config{ServerName: name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS10})
 	if err := t.HandshakeContext(ctx); err != nil {
@@ -131,7 +164,7 @@ func (d *dialogue) startTLS(ctx context.Context, name string) error {
 	}
 	state := t.ConnectionState()
 	d.tls, d.text = &state, bounded(t)
-	return d.hello()
+	return nil
 }
 
 // say says a command and reads its reply.

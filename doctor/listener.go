@@ -15,6 +15,7 @@ type Listener struct {
 	Hostname string
 	TLS      bool // STARTTLS is to be offered
 	Running  bool // a gateway runs on the data folder
+	Implicit bool // TLS from the first byte on
 	Proxied  bool // it wants a PROXY header from this host
 }
 
@@ -24,10 +25,11 @@ func (l *Listener) Check() Check {
 }
 
 func (l *Listener) look(ctx context.Context) []Finding {
-	if l.Proxied {
-		return []Finding{{State: Unknown, Sentence: "it wants a PROXY header from this host, so it was not asked"}}
+	way := door{addr: near(l.Address), helo: "[127.0.0.1]", proxied: l.Proxied}
+	if l.Implicit {
+		way.implicit = l.Hostname
 	}
-	d, err := meet(ctx, near(l.Address), "[127.0.0.1]")
+	d, err := way.meet(ctx)
 	switch {
 	case err != nil && l.Running:
 		return []Finding{{State: Bad, Sentence: "a gateway runs, but does not answer here: " + printable(err), Do: "look into its log; does it listen on another address?", Reference: guideSetUp}}
@@ -39,14 +41,16 @@ func (l *Listener) look(ctx context.Context) []Finding {
 		return []Finding{{State: Bad, Sentence: fmt.Sprintf("who answers there calls itself %s, not %s: it is not this gateway, or has not taken the configuration", d.name, l.Hostname), Do: "look who listens (ss -ltnp); restart postern after a change of the configuration", Reference: guideSetUp}}
 	}
 	out := []Finding{{State: Ok, Sentence: "the gateway answers as " + d.name}}
-	if !l.TLS {
+	switch {
+	case l.Implicit:
+	case !l.TLS:
 		return out
-	}
-	if !d.offered("STARTTLS") {
+	case !d.offered("STARTTLS"):
 		return append(out, Finding{State: Warn, Sentence: "it does not offer STARTTLS: mail comes in clear", Do: "restart it; look into its log for the certificate", Reference: guideTLS})
-	}
-	if err := d.startTLS(ctx, l.Hostname); err != nil {
-		return append(out, Finding{State: Warn, Sentence: "STARTTLS fails: " + printable(err), Do: "look into its log", Reference: guideTLS})
+	default:
+		if err := d.startTLS(ctx, l.Hostname); err != nil {
+			return append(out, Finding{State: Warn, Sentence: "STARTTLS fails: " + printable(err), Do: "look into its log", Reference: guideTLS})
+		}
 	}
 	leaf, now := d.tls.PeerCertificates[0], time.Now()
 	switch why := judgeCertificate(d.tls.PeerCertificates, l.Hostname, nil, now); {

@@ -76,7 +76,7 @@ func (p *Probe) look(ctx context.Context) []Finding {
 
 // try sends one message. Its error is a dialogue that did not come so far.
 func (p *Probe) try(ctx context.Context, n int, end string) (fate, error) {
-	d, err := meet(ctx, p.Server.Address, p.Server.Helo)
+	d, err := p.Server.door().meet(ctx)
 	if err != nil {
 		return kept, err
 	}

@@ -26,7 +26,10 @@ type Server struct {
 	Verify  bool // with require: its certificate is looked at
 	Ours    []netip.AddrPort
 	Max     int64 // bytes of the largest message that we take
+	Proxied bool  // it wants a PROXY header from us
 }
+
+func (s *Server) door() door { return door{addr: s.Address, helo: s.Helo, proxied: s.Proxied} }
 
 // mostDomains bounds how many domains of a server are asked about: servers hang up on, or slow
 // down, who has many recipients refused.
@@ -39,7 +42,7 @@ func (s *Server) Check() Check {
 
 func (s *Server) look(ctx context.Context) []Finding {
 	out := s.ourselves(ctx)
-	d, err := meet(ctx, s.Address, s.Helo)
+	d, err := s.door().meet(ctx)
 	if err != nil {
 		f := Finding{State: Bad, Sentence: fmt.Sprintf("it does not answer (%v): mail is put off with 451 until it does", err),
 			Do: "start it, or correct upstream.servers; a firewall between the two has to let this host in", Reference: guideServer}
@@ -63,7 +66,7 @@ func (s *Server) look(ctx context.Context) []Finding {
 	out = append(out, s.encryption(ctx, d)...)
 	if d.broken { // by a failed STARTTLS: the rest is asked in clear
 		d.close()
-		again, err := meet(ctx, s.Address, s.Helo)
+		again, err := s.door().meet(ctx)
 		if err != nil {
 			return out
 		}

@@ -74,7 +74,7 @@ func (c *Config) doctorOfThisHost() (list []doctor.Check) {
 	relays, _ := prefixes(c.TrustedRelays)
 	loop := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	for _, l := range c.Listen {
-		list = append(list, (&doctor.Listener{Address: l, Hostname: c.Hostname, TLS: !c.TLS.Off, Running: store.Running(c.Data),
+		list = append(list, (&doctor.Listener{Address: l, Hostname: c.Hostname, TLS: !c.TLS.Off, Running: store.Running(c.Data), Implicit: slices.Contains(c.TLS.ImplicitOn, l),
 			Proxied: slices.ContainsFunc(proxies, func(n netip.Prefix) bool { return n.Contains(loop) })}).Check())
 	}
 	for _, cert := range c.certificateFiles() {
@@ -92,12 +92,17 @@ func (c *Config) doctorOfThisHost() (list []doctor.Check) {
 
 // certificateFiles are those that are configured, and the self-signed one once it is there.
 func (c *Config) certificateFiles() (out []doctor.Certificate) {
-	cert, key := c.TLS.Certificate, c.TLS.Key
-	if cert == "" {
-		cert, key = filepath.Join(c.Data, "self-signed.pem"), filepath.Join(c.Data, "self-signed.key")
+	own := filepath.Join(c.Data, "self-signed.pem")
+	_, err := os.Stat(own)
+	switch {
+	case c.TLS.Off:
+	case c.TLS.Certificate != "":
+		out = append(out, doctor.Certificate{Use: "port 25", Cert: c.TLS.Certificate, Key: c.TLS.Key, Name: c.Hostname})
+	case err == nil && len(c.TLS.Certificates)+len(c.TLS.ACME.Domains) == 0:
+		out = append(out, doctor.Certificate{Use: "port 25", Cert: own, Key: filepath.Join(c.Data, "self-signed.key"), Name: c.Hostname})
 	}
-	if _, err := os.Stat(cert); !c.TLS.Off && (c.TLS.Certificate != "" || err == nil) {
-		out = append(out, doctor.Certificate{Use: "port 25", Cert: cert, Key: key, Name: c.Hostname})
+	for _, more := range c.TLS.Certificates {
+		out = append(out, doctor.Certificate{Use: more.Certificate, Cert: more.Certificate, Key: more.Key})
 	}
 	if u, err := url.Parse(c.Web.Origin); err == nil && c.Web.Listen != "" && c.Web.Certificate != "" {
 		out = append(out, doctor.Certificate{Use: "pages", Cert: c.Web.Certificate, Key: c.Web.Key, Name: u.Hostname(), Public: true})
@@ -121,7 +126,7 @@ func doctorServers(cfg *Config) ([]*doctor.Server, error) {
 		}
 		for _, addr := range u.Servers {
 			out = append(out, &doctor.Server{Address: addr, Domains: domains, Helo: cfg.Hostname, TLS: u.TLS, TLSName: u.TLSName, Roots: roots,
-				Verify: u.TLSVerify == nil || *u.TLSVerify, Ours: ours, Max: cfg.Limits.over(gateway.DefaultLimits()).MessageSize})
+				Verify: u.TLSVerify == nil || *u.TLSVerify, Ours: ours, Max: cfg.Limits.over(gateway.DefaultLimits()).MessageSize, Proxied: u.Forward == string(gateway.ForwardProxy)})
 		}
 		return nil
 	}

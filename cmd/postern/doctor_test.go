@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -182,5 +183,26 @@ func TestS50_DoctorSeesOurselves(t *testing.T) {
 	}
 	if _, err := os.Stat(s.data); err == nil {
 		t.Error("doctor made a data folder")
+	}
+}
+
+// A listener that wants a PROXY header gets one, and one that speaks TLS at once is met so.
+func TestDoctorOfOtherDoors(t *testing.T) {
+	t.Parallel()
+	for name, more := range map[string]string{"proxy": "proxies: [127.0.0.1]\n", "implicit": ""} {
+		at := fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
+		if more == "" {
+			more = fmt.Sprintf("tls: {certificate: cert.pem, key: key.pem, implicit_on: [%q]}\n", at)
+		}
+		s := newSite(t, newSink(t, nil).addr, more)
+		s.replace(t, `listen: ["127.0.0.1:0"]`, fmt.Sprintf("listen: [%q]", at))
+		if err := selfSigned("mx.example.org", filepath.Join(s.dir, "cert.pem"), filepath.Join(s.dir, "key.pem")); err != nil {
+			t.Fatal(err)
+		}
+		s.start(t)
+		_, r := examined(t, "-c", s.conf)
+		if wantStates(t, r, "listener", at, doctor.Ok); name == "implicit" {
+			wantStates(t, r, "certificate", "port 25", doctor.Warn) // nobody has signed it
+		}
 	}
 }
