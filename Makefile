@@ -17,12 +17,14 @@ test: ## install what the tests need, then run all of them
 	$(GO) test -race -shuffle=on -timeout 30m ./... || status=$$?; \
 	sort -u "$$POSTERN_SKIPPED" >&2; rm -f "$$POSTERN_SKIPPED"; exit $$status
 
-lint: ## vet, staticcheck, formatting, modules; known vulnerabilities where their database can be had
+lint: ## vet, staticcheck, gosec (reasons in testkit/gosec.txt), formatting, modules; known vulnerabilities
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod verify
 	$(GO) mod tidy -diff
+	@bin=$$(mktemp -d); status=0; if GOBIN=$$bin $(GO) install github.com/securego/gosec/v2/cmd/gosec@v2.30.0; then GOSEC=$$bin/gosec testkit/gosec.sh; status=$$?; \
+	else echo "gosec: cannot be had here; not checked" >&2; fi; rm -rf "$$bin"; exit $$status
 	@bin=$$(mktemp -d); status=1; GOBIN=$$bin $(GO) install golang.org/x/vuln/cmd/govulncheck@v1.9.0 && { $$bin/govulncheck ./...; status=$$?; }; \
 	rm -rf "$$bin"; case $$status in 0) ;; 3) exit 1 ;; *) echo "govulncheck: its database cannot be had here; not checked" >&2 ;; esac
 
