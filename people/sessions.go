@@ -253,7 +253,11 @@ func (s *Store) EndSession(ctx context.Context, who *Actor, person, id string) e
 	}
 	return s.noted(ctx, who, "session-end", login, func(tx *store.Tx, _ *audit.Line) error {
 		if id == "" {
-			return endSessions(tx, person)
+			_, err := get(tx, person)
+			if err == nil {
+				err = endSessions(tx, person)
+			}
+			return err
 		}
 		n, err := tx.Exec("DELETE FROM people_sessions WHERE person = ? AND lower(hex(substr(hash, 1, 8))) = ?", person, id)
 		if err == nil && n == 0 {

@@ -158,14 +158,14 @@ func (d *Desk) Undo(ctx context.Context, who *people.Actor, id string) error {
 			}
 		}
 		if refused != nil {
-			line.Result, line.Note = lineRefused, refused.Error()
+			return nil, nil
 		}
 		return &line, nil
 	})
-	if err != nil {
+	if err != nil || refused == nil {
 		return err
 	}
-	return refused
+	return d.refuse(ctx, who, "undo", id, refused)
 }
 
 // oversees reports whether the acts of others are the actor's to look at and to undo: those of an

@@ -57,6 +57,9 @@ func (d *Desk) mayAct(ctx context.Context, who *people.Actor, a *Act) error {
 		return forbidden("only an administrator releases dangerous mail")
 	}
 	if len(a.IDs) != 1 {
+		if err := d.anyInSight(ctx, who, a); err != nil {
+			return err
+		}
 		return d.reasoned(a)
 	}
 	it, err := d.item(ctx, who, a.IDs[0])
@@ -76,6 +79,19 @@ func (d *Desk) mayAct(ctx context.Context, who *people.Actor, a *Act) error {
 	}
 	if a.Allow != nil {
 		_, err = d.entry(who, it, a.Allow)
+	}
+	return err
+}
+
+// anyInSight refuses an act on several messages none of which the actor sees: of such acts nothing
+// is kept.
+func (d *Desk) anyInSight(ctx context.Context, who *people.Actor, a *Act) error {
+	if len(a.IDs) == 0 {
+		return nil
+	}
+	items, err := d.o.Quarantine.Some(ctx, a.IDs)
+	if err == nil && !slices.ContainsFunc(items, func(it *quarantine.Item) bool { return own(who, it) }) {
+		err = ErrNotFound
 	}
 	return err
 }

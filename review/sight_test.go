@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -453,6 +454,7 @@ func TestW13_RefusalsLeaveLines(t *testing.T) {
 			_, err := b.Do(t.Context(), who, review.Act{Do: review.Approve, IDs: ids(policy.ID)})
 			return err
 		}, review.ErrForbidden},
+		{ben(), "undo", func(who *people.Actor) error { return b.Undo(t.Context(), who, "01KAQX7M2N0000000000000001") }, review.ErrNotFound},
 		{ben(), "look", func(who *people.Actor) error { _, err := b.Message(t.Context(), who, policy.ID); return err }, review.ErrNotFound},
 		{auditor(), "read", func(who *people.Actor) error { _, err := b.Content(t.Context(), who, policy.ID, "text"); return err }, review.ErrForbidden},
 	} {
@@ -465,5 +467,30 @@ func TestW13_RefusalsLeaveLines(t *testing.T) {
 		if l := b.last(t); b.lines(t)-before != 1 || l.Who != c.who.Login || l.Act != c.act || l.Result != "refused" || l.Object == "" {
 			t.Errorf("%d lines, the last %+v", b.lines(t)-before, l)
 		}
+	}
+}
+
+// An act on many messages none of which is in sight leaves nothing behind but a count.
+func TestW11_ActsOnNothingLeaveNothing(t *testing.T) {
+	b := newBed(t)
+	it := b.hold(t, "spam", "ann@example.org")
+	for i := range 5 {
+		var ids []string
+		for k := range 100 {
+			ids = append(ids, fmt.Sprintf("unknown-%d-%d", i, k))
+		}
+		if _, err := b.Do(t.Context(), ben(), review.Act{Do: review.Delete, IDs: append(ids, it.ID)}); !errors.Is(err, review.ErrNotFound) {
+			t.Error(err)
+		}
+	}
+	var acts, items int
+	if err := b.db.Reader().QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM review_acts), (SELECT count(*) FROM review_act_items)").Scan(&acts, &items); err != nil || acts+items > 0 {
+		t.Errorf("%d acts, %d items, %v", acts, items, err)
+	}
+	if n := b.lines(t); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+	if done := do(t, b, ann(), review.Act{Do: review.Delete, IDs: ids("unknown", it.ID)}); done.Tally.Done != 1 || done.Tally.Refused != 1 {
+		t.Errorf("%+v", done)
 	}
 }

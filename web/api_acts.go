@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 
 	"postern/people"
@@ -89,7 +90,7 @@ func actCalls() []endpoint {
 			if err != nil {
 				return nil, err
 			}
-			return c.desk.Summary(c.ctx, c.who, a)
+			return within(c.ctx, 2*c.server.patience, func(ctx context.Context) (*review.Summary, error) { return c.desk.Summary(ctx, c.who, a) })
 		},
 	}, {
 		method: "DELETE", path: "/acts/{id}", name: "undo", does: "Takes back an act that is not carried out yet.", needs: people.SeeMail,

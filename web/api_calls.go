@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"reflect"
 	"strconv"
 
@@ -91,7 +92,7 @@ func heldCalls() []endpoint {
 			if err != nil {
 				return nil, err
 			}
-			return c.desk.List(c.ctx, c.who, f)
+			return within(c.ctx, c.server.patience, func(ctx context.Context) (*review.Page, error) { return c.desk.List(ctx, c.who, f) })
 		},
 	}, {
 		method: "GET", path: "/held/{id}", name: "showHeld", does: "All about one held message.", needs: people.SeeMail, answer: typeOf[review.Message](), call: message,
@@ -106,7 +107,7 @@ func heldCalls() []endpoint {
 			if err != nil {
 				return nil, err
 			}
-			return c.desk.Track(c.ctx, c.who, f)
+			return within(c.ctx, c.server.patience, func(ctx context.Context) (*review.Page, error) { return c.desk.Track(ctx, c.who, f) })
 		},
 	}, {
 		method: "GET", path: "/log/{id}", name: "showLog", does: "All about one message.", needs: people.ReadJournal, answer: typeOf[review.Message](), call: message,

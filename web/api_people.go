@@ -79,6 +79,11 @@ type NewPassword struct {
 	New string `json:"new"`
 }
 
+// ResetPassword is another password of somebody else's; "" takes it away.
+type ResetPassword struct {
+	Password string `json:"password"`
+}
+
 func tokenShown(t *people.Token, secret string) Token {
 	out := Token{ID: t.ID, Login: t.Login, Name: t.Name, Made: t.Made, Expires: t.Expires, Used: t.Used, Token: secret}
 	for _, p := range t.Scopes {
@@ -115,14 +120,7 @@ func addToken(c *call) (any, error) {
 func peopleCalls() []endpoint {
 	return []endpoint{{
 		method: "GET", path: "/me/tokens", name: "listTokens", does: "One's tokens.", open: true, answer: typeOf[[]Token](),
-		call: func(c *call) (any, error) {
-			all, err := c.people.Tokens(c.ctx, c.who, c.who.ID)
-			out := []Token{}
-			for _, t := range all {
-				out = append(out, tokenShown(t, ""))
-			}
-			return out, err
-		},
+		call: func(c *call) (any, error) { return tokens(c, c.who.ID) },
 	}, {
 		method: "POST", path: "/me/tokens", name: "addToken", does: "Makes a token for oneself. It is shown in this answer alone.", open: true,
 		body: typeOf[NewToken](), answer: typeOf[Token](), call: addToken,
@@ -203,7 +201,39 @@ func peopleCalls() []endpoint {
 	}, {
 		method: "DELETE", path: "/people/{id}", name: "removePerson", does: "Removes a person, with sessions and tokens.", needs: people.ManagePeople,
 		call: func(c *call) (any, error) { return nil, c.people.Remove(c.ctx, c.who, c.r.PathValue("id")) },
+	}, {
+		method: "PUT", path: "/people/{id}/password", name: "resetPassword", does: "Gives somebody another password, which ends all their sessions.", needs: people.ManagePeople, body: typeOf[ResetPassword](),
+		call: func(c *call) (any, error) {
+			return nil, c.people.SetPassword(c.ctx, c.who, c.r.PathValue("id"), "", c.body.(*ResetPassword).Password)
+		},
+	}, {
+		method: "DELETE", path: "/people/{id}/totp", name: "dropTotp", does: "Takes somebody's second factor away, for who lost it; not with a token.", needs: people.ManagePeople,
+		call: func(c *call) (any, error) {
+			return nil, c.people.DropTOTP(c.ctx, c.who, c.r.PathValue("id"), "")
+		},
+	}, {
+		method: "GET", path: "/people/{id}/sessions", name: "sessionsOf", does: "Where somebody is signed in.", needs: people.ManagePeople, answer: typeOf[[]people.Session](),
+		call: func(c *call) (any, error) {
+			all, err := c.people.Sessions(c.ctx, c.who, c.r.PathValue("id"), "")
+			return list(all), err
+		},
+	}, {
+		method: "DELETE", path: "/people/{id}/sessions", name: "endSessions", does: "Signs somebody out everywhere.", needs: people.ManagePeople,
+		call: func(c *call) (any, error) { return nil, c.people.EndSession(c.ctx, c.who, c.r.PathValue("id"), "") },
+	}, {
+		method: "GET", path: "/people/{id}/tokens", name: "tokensOf", does: "Somebody's tokens.", needs: people.ManagePeople, answer: typeOf[[]Token](),
+		call: func(c *call) (any, error) { return tokens(c, c.r.PathValue("id")) },
 	}}
+}
+
+// tokens are a person's, without their secrets.
+func tokens(c *call, person string) ([]Token, error) {
+	all, err := c.people.Tokens(c.ctx, c.who, person)
+	out := []Token{}
+	for _, t := range all {
+		out = append(out, tokenShown(t, ""))
+	}
+	return out, err
 }
 
 // peopleStatus finds the answer to an error of package people; 0: it is none of those.

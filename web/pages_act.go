@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -162,7 +163,7 @@ func (s *Server) summaryPage(w http.ResponseWriter, r *http.Request) {
 		s.actForm(w, r) // nothing leaves and nothing is lost: no question
 		return
 	}
-	sum, err := s.cfg.Desk.Summary(r.Context(), actor(r), a)
+	sum, err := within(r.Context(), 2*s.patience, func(ctx context.Context) (*review.Summary, error) { return s.cfg.Desk.Summary(ctx, actor(r), a) })
 	if err != nil {
 		s.fail(w, r, err)
 		return

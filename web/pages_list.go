@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -93,10 +94,11 @@ func (s *Server) find(r *http.Request, at spot) (*review.Page, error) {
 	if r.URL.Query().Get("part") == "check" {
 		at.Find.Limit = 1
 	}
+	list := s.cfg.Desk.List
 	if at.Path == "/log" {
-		return s.cfg.Desk.Track(r.Context(), actor(r), at.Find)
+		list = s.cfg.Desk.Track
 	}
-	return s.cfg.Desk.List(r.Context(), actor(r), at.Find)
+	return within(r.Context(), s.patience, func(ctx context.Context) (*review.Page, error) { return list(ctx, actor(r), at.Find) })
 }
 
 // caret points at the column of a query's error.

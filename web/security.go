@@ -27,6 +27,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if known := s.authenticate(w, r); known != nil {
 		r = known
+		if refused := s.hasty(r); refused != nil {
+			w.Header().Set("Retry-After", "10")
+			s.refuse(w, r, refused)
+			return
+		}
 		s.route(w, r)
 	}
 }

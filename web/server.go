@@ -31,13 +31,15 @@ type Server struct {
 	spool  *mail.Spool // messages that are looked at
 	cross  http.CrossOriginProtection
 
-	streams streams // of new mail
+	patience time.Duration // with a search
+	streams  streams       // of new mail
+	paces    paces         // of users
 }
 
 // New makes a server. Nothing in it needs closing. It panics when an embedded template cannot be
 // read, which tests would have found.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, mux: http.NewServeMux(), now: time.Now, spool: mail.NewSpool("", 1<<20, 64<<20)}
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), now: time.Now, patience: findFor, spool: mail.NewSpool("", 1<<20, 64<<20)}
 	err := s.trust(cfg.Origin)
 	if err == nil {
 		s.hashes, err = hashAssets()

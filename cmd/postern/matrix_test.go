@@ -77,6 +77,8 @@ func bodyOf(name, id string) string {
 		return `{"interval":"weekly"}`
 	case "addToken":
 		return `{"name":"t","days":1}`
+	case "resetPassword":
+		return `{"password":"another long password"}`
 	case "addPerson", "changePerson":
 		return `{"login":"new@example.org","role":"user"}`
 	}
