@@ -23,6 +23,7 @@ type conversation struct {
 	cancel context.CancelCauseFunc
 	client mail.Client
 	scope  *filters.Scope
+	gone   func() bool // whether the client has hung up; nil: nobody knows
 
 	mu          sync.Mutex
 	current     *transaction
@@ -64,6 +65,12 @@ func (c *conversation) begin(from mail.Address, o mail.Options) (deal, *mail.Rep
 	if r := c.refuses(from, o); r != nil {
 		return nil, r
 	}
+	if c.g.room != nil {
+		if err := c.g.room(); err != nil {
+			c.g.log.Warn("nothing is taken while nothing can be stored", "client", c.client.Addr, "error", err)
+			return nil, noRoom(err)
+		}
+	}
 	t := newTransaction(c, from, o)
 	c.mu.Lock()
 	before := c.current
@@ -101,6 +108,9 @@ func (c *conversation) refuses(from mail.Address, o mail.Options) *mail.Reply {
 func (c *conversation) confirm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.unconfirmed != nil {
+		c.g.resends.settle(*c.unconfirmed, c, false)
+	}
 	c.unconfirmed = nil
 }
 
@@ -110,10 +120,16 @@ func (c *conversation) delivered(f fingerprint) {
 	defer c.mu.Unlock()
 	if c.ended {
 		c.g.resends.add(f, c.g.now())
+		c.g.resends.settle(f, c, false)
 		return
 	}
+	c.g.resends.settle(f, c, true)
 	c.unconfirmed = &f
 }
+
+// left tells whether the client has hung up, though we may not have come to read that. It may be
+// called from another goroutine.
+func (c *conversation) left() bool { return c.gone != nil && c.gone() }
 
 // forget lets go of a transaction that is over, so that an idle connection holds nothing of it.
 func (c *conversation) forget(t *transaction) {
@@ -134,6 +150,7 @@ func (c *conversation) end(cause error) {
 	t := c.current
 	if c.unconfirmed != nil {
 		c.g.resends.add(*c.unconfirmed, c.g.now())
+		c.g.resends.settle(*c.unconfirmed, c, false)
 	}
 	c.unconfirmed, c.ended = nil, true
 	c.mu.Unlock()

@@ -176,13 +176,18 @@ func (t *transaction) fail(rcpts []*recipient, reply *mail.Reply) *mail.Reply {
 
 // unstored answers for a copy or a journal line that could not be stored.
 func (t *transaction) unstored(err error) *mail.Reply {
-	reply := t.failed("store", err)
+	t.failed("store", err)
+	return noRoom(err)
+}
+
+// noRoom tells a full disk from other trouble.
+func noRoom(err error) *mail.Reply {
 	for _, full := range []error{quarantine.ErrFull, syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.Is(err, full) {
 			return replyFull
 		}
 	}
-	return reply
+	return replyLater
 }
 
 // send sends to one group. It returns the refusal to pass on while nothing has been taken yet;

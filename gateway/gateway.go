@@ -29,6 +29,7 @@ type Deps struct {
 	Quarantine Quarantine
 	Journal    Journal
 	Inbox      Inbox            // nil: nobody writes to Postern itself
+	Room       func() error     // asked at each MAIL: with an error nothing is taken, not even mail that needs no disk; nil: it is not asked
 	Spool      *mail.Spool      // nil: one in Config.SpoolDir, bounded by Limits.Memory
 	Log        *slog.Logger     // nil: nothing is logged
 	Clock      func() time.Time // nil: time.Now
@@ -44,6 +45,7 @@ type Gateway struct {
 	quarantine  Quarantine
 	journal     Journal
 	inbox       Inbox
+	room        func() error
 	inboxDomain string // "" when there is none
 	spool       *mail.Spool
 	log         *slog.Logger
@@ -69,7 +71,7 @@ func New(cfg Config, d Deps) *Gateway {
 		d.Clock = time.Now
 	}
 	g := &Gateway{cfg: cfg, upstream: d.Upstream, quarantine: d.Quarantine, journal: d.Journal,
-		spool: d.Spool, log: d.Log, now: d.Clock, seed: maphash.MakeSeed()}
+		room: d.Room, spool: d.Spool, log: d.Log, now: d.Clock, seed: maphash.MakeSeed()}
 	if d.Inbox != nil {
 		g.inbox, g.inboxDomain = d.Inbox, d.Inbox.Domain()
 	}

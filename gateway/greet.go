@@ -137,11 +137,18 @@ func (s *listening) greet(p *place, proxied bool) {
 		client.TLS = tlsName(state)
 	}
 	ctx, cancel := context.WithCancelCause(s.base)
-	a := &adapter{w: w, front: s.front, client: client, talk: s.connect(ctx, client), cancel: cancel, done: p.free,
+	connect := func(client mail.Client) talk {
+		t := s.connect(ctx, client)
+		if c, ok := t.(*conversation); ok {
+			c.gone = w.left
+		}
+		return t
+	}
+	a := &adapter{w: w, front: s.front, client: client, talk: connect(client), cancel: cancel, done: p.free,
 		secure: s.cfg.RequireTLS || s.door.RequireTLS}
 	if contains(s.cfg.XClients, client.Addr) {
 		a.claimed.client = p.client
-		a.assume = p.assumer(func(c mail.Client) talk { return s.connect(ctx, c) })
+		a.assume = p.assumer(connect)
 	}
 	if err := w.silence(s.cfg.GreetDelay); err != nil {
 		if err == errEarlyTalk {

@@ -10,6 +10,8 @@ import (
 // When a connection breaks between the internal server's 250 and the client's reading of ours,
 // the client sends the message again (RFC 1047). We remember those messages, and only those: a
 // client that gave a command after our reply has read it, and may send the same again on purpose.
+// While a message is on its way to the internal server, or its reply to the client, it is under way:
+// the same one on another connection is a second try when the first connection is dead.
 const (
 	resendAge = 24 * time.Hour
 	resendMax = 10_000
@@ -35,6 +37,56 @@ type resends struct {
 	known map[fingerprint]time.Time
 	order []memory // a ring once it is full
 	next  int
+	under map[fingerprint]underway
+}
+
+// An underway is a message that is being delivered on a connection, or was, and nobody knows yet
+// whether its client has heard so.
+type underway struct {
+	on   *conversation
+	told bool
+}
+
+// What a message is to those before it.
+type resent uint8
+
+const (
+	unsent       resent = iota // nobody has sent it, or on purpose again
+	wasDelivered               // it was delivered, and the client did not learn so
+	isUnderway                 // it is being delivered, for a client that is gone
+)
+
+// begin tells what a message is; one that is unsent is under way from now on, until settle or add.
+func (r *resends) begin(f fingerprint, on *conversation, now time.Time) resent {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at, ok := r.known[f]; ok && now.Sub(at) < resendAge {
+		return wasDelivered
+	}
+	if other, ok := r.under[f]; ok && other.on != on && other.on.left() {
+		if other.told {
+			return wasDelivered
+		}
+		return isUnderway
+	}
+	if r.under == nil {
+		r.under = map[fingerprint]underway{}
+	}
+	r.under[f] = underway{on: on}
+	return unsent
+}
+
+// settle ends what began on a connection: with told its client has yet to learn that it was
+// delivered, else there is nothing to be known of it.
+func (r *resends) settle(f fingerprint, on *conversation, told bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.under[f].on != on {
+		return
+	}
+	if delete(r.under, f); told {
+		r.under[f] = underway{on, true}
+	}
 }
 
 func (r *resends) add(f fingerprint, now time.Time) {
@@ -54,13 +106,6 @@ func (r *resends) add(f fingerprint, now time.Time) {
 		r.next = (r.next + 1) % resendMax
 	}
 	r.known[f] = now
-}
-
-func (r *resends) has(f fingerprint, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	at, ok := r.known[f]
-	return ok && now.Sub(at) < resendAge
 }
 
 // print makes the fingerprint of a transaction, whose content was summed up while it came. A

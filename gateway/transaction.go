@@ -278,8 +278,20 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 		return t.carryOut(ctx)
 	}
 	print, known := t.print()
-	if known && t.g.resends.has(print, t.g.now()) {
-		return t.again(rcpts)
+	if known = known && !t.g.cfg.RelayResends; known {
+		switch t.g.resends.begin(print, t.c, t.g.now()) {
+		case wasDelivered:
+			return t.again(rcpts)
+		case isUnderway:
+			t.note("sent again", "it is being delivered for a connection that broke")
+			return replyLater
+		case unsent:
+		}
+		defer func() {
+			if known { // not delivered, or not as a whole
+				t.g.resends.settle(print, t.c, false)
+			}
+		}()
 	}
 	if r := t.judge(ctx, rcpts); r != nil {
 		return r
@@ -291,6 +303,7 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 	t.vouch(rcpts)
 	if known && delivered(rcpts) {
 		t.c.delivered(print)
+		known = false
 	}
 	return reply
 }

@@ -543,7 +543,7 @@ func TestD13_ASecondTryAfterALostReplyIsNotRelayedAgain(t *testing.T) {
 		for i := range resendMax + 100 {
 			r.add(fingerprint{size: int64(i)}, time.Now())
 		}
-		if len(r.known) != resendMax || len(r.order) != resendMax || r.has(fingerprint{size: 99}, time.Now()) || !r.has(fingerprint{size: 100}, time.Now()) {
+		if len(r.known) != resendMax || len(r.order) != resendMax || r.begin(fingerprint{size: 99}, nil, time.Now()) != unsent || r.begin(fingerprint{size: 100}, nil, time.Now()) != wasDelivered {
 			t.Errorf("%d known, %d in order", len(r.known), len(r.order))
 		}
 	})

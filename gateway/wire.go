@@ -227,6 +227,27 @@ func (w *wire) early() bool {
 	return w.e > w.r || w.waiting()
 }
 
+// left reports whether the client has closed its side, also when what it sent before waits to be
+// read. It may be called from another goroutine.
+func (w *wire) left() bool {
+	sc, ok := w.raw.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return true
+	}
+	open := false
+	err = rc.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		open = err == nil && info.State == tcpEstablished
+	})
+	return err != nil || !open
+}
+
+const tcpEstablished = 1 // TCP_ESTABLISHED of the kernel
+
 // waiting looks into the socket's buffer.
 func (w *wire) waiting() bool {
 	if w.peek == nil {

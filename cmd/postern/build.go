@@ -96,6 +96,9 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 		Spool:      p.spool,
 		Log:        log,
 	}
+	if cfg.StoreDown == "defer_all" {
+		deps.Room = func() error { return p.quarantine.Room(context.Background()) }
+	}
 	if err := p.startDigests(ctx, gcfg, &deps); err != nil {
 		return p, err
 	}
@@ -229,7 +232,7 @@ func gatewayConfig(cfg *Config, certs *certificates) (gateway.Config, error) {
 		Hostname: host, Domains: domains, Proxies: proxies, XClients: xclients, Trusted: trusted,
 		RequireTLS: cfg.TLS.Require, GreetDelay: time.Duration(cfg.GreetDelay), BareNewline: cfg.BareNewline, AllowNUL: cfg.AllowNUL,
 		PostmasterDomain: postmaster, Grace: time.Duration(cfg.Grace),
-		StripAuthResults: cfg.StripResults, Split: cfg.Recipients == "split",
+		StripAuthResults: cfg.StripResults, Split: cfg.Recipients == "split", RelayResends: cfg.Resends == "relay",
 		Limits: cfg.Limits.over(gateway.DefaultLimits()), SpoolDir: filepath.Join(cfg.Data, store.Spool),
 	}
 	if cfg.Digest.ReplyDomain != "" {

@@ -30,6 +30,8 @@ type Config struct {
 	TrustedRelays []string   `yaml:"trusted_relays"`
 	GreetDelay    Duration   `yaml:"greet_delay"`
 	Recipients    string     `yaml:"recipients"`
+	Resends       string     `yaml:"resends"`
+	StoreDown     string     `yaml:"store_down"`
 	BareNewline   string     `yaml:"bare_newline"`
 	AllowNUL      bool       `yaml:"allow_nul"`
 	StripResults  bool       `yaml:"strip_authentication_results"`
@@ -189,7 +191,7 @@ func defaultConfig() *Config {
 	return &Config{
 		Hostname: host, Listen: []string{":25"}, Data: "/var/lib/postern",
 		Upstream: UpstreamConfig{TLS: "opportunistic", MaxIdle: defaultMaxIdle},
-		TLS:      TLSConfig{MinVersion: "1.2", ACME: ACMEConf{Directory: "https://acme-v02.api.letsencrypt.org/directory", HTTP: ":80"}}, Recipients: "together", BareNewline: "reject",
+		TLS:      TLSConfig{MinVersion: "1.2", ACME: ACMEConf{Directory: "https://acme-v02.api.letsencrypt.org/directory", HTTP: ":80"}}, Recipients: "together", Resends: "answer", StoreDown: "relay_clean", BareNewline: "reject",
 		ClamAV:     ClamAVConf{OnFailure: "defer"},
 		Greylist:   GreylistConf{Delay: Duration(4 * time.Minute), Keep: Duration(36 * 24 * time.Hour)},
 		Breaker:    BreakerConf{Factor: 10, Least: 50, Window: Duration(10 * time.Minute), Classes: []string{"spam", "policy"}},

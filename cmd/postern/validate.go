@@ -165,6 +165,8 @@ func (p *problems) words() {
 	c := p.c
 	p.oneOf("$.tls.min_version", c.TLS.MinVersion, "1.0", "1.2", "1.3")
 	p.oneOf("$.recipients", c.Recipients, "together", "split")
+	p.oneOf("$.resends", c.Resends, "answer", "relay")
+	p.oneOf("$.store_down", c.StoreDown, "relay_clean", "defer_all")
 	p.oneOf("$.bare_newline", c.BareNewline, "reject", "normalize")
 	p.oneOf("$.log.format", c.Log.Format, "text", "json")
 	p.oneOf("$.log.level", c.Log.Level, "debug", "info", "warn", "error")
