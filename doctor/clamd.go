@@ -45,6 +45,10 @@ func (c *Clamd) judge(found *filters.ClamAVCheck, err error, now time.Time) (out
 		say(Warn, fmt.Sprintf("clamd.conf: StreamMaxLength %dM, and MaxFileSize and MaxScanSize no smaller", (c.Max+1<<20-1)>>20),
 			"it takes less than the largest message (%d bytes): larger mail is held unscanned", c.Max)
 	}
+	if found.Takes && found.Alerts && !found.Whole {
+		say(Warn, fmt.Sprintf("clamd.conf: MaxFileSize %dM, and MaxScanSize no smaller", (c.Max+1<<20-1)>>20),
+			"it scans less than the largest message (%d bytes): larger mail is held, since it gives up", c.Max)
+	}
 	if !found.Alerts {
 		say(Warn, "clamd.conf: AlertExceedsMax yes", "it calls clean what it gave up on, such as an archive nested too deeply")
 	}

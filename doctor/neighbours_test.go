@@ -104,8 +104,9 @@ func TestDNSIsJudged(t *testing.T) {
 func TestC16_OldSignatures(t *testing.T) {
 	now := time.Date(2026, 11, 22, 21, 0, 0, 0, time.UTC)
 	c := &Clamd{Address: "unix:/x", Max: 50 << 20, OnFailure: "defer"}
-	good := filters.ClamAVCheck{Version: "ClamAV 1.4", Built: now.Add(-24 * time.Hour), Takes: true, Alerts: true, Locked: true, Finds: true}
-	old, small, lax, blind, open := good, good, good, good, good
+	good := filters.ClamAVCheck{Version: "ClamAV 1.4", Built: now.Add(-24 * time.Hour), Takes: true, Alerts: true, Locked: true, Finds: true, Whole: true}
+	old, small, lax, blind, open, part := good, good, good, good, good, good
+	part.Whole = false
 	old.Built, small.Takes, lax.Alerts, blind.Finds, open.Locked = now.Add(-10*24*time.Hour), false, false, false, false
 	for name, tt := range map[string]struct {
 		found filters.ClamAVCheck
@@ -114,7 +115,7 @@ func TestC16_OldSignatures(t *testing.T) {
 		word  string
 	}{
 		"good": {good, nil, Ok, "ClamAV 1.4"}, "old": {old, nil, Warn, "10 days"}, "small": {small, nil, Warn, "StreamMaxLength 50M"},
-		"lax": {lax, nil, Warn, "AlertExceedsMax"}, "blind": {blind, nil, Bad, "freshclam"}, "open": {open, nil, Warn, "AlertEncryptedArchive"},
+		"lax": {lax, nil, Warn, "AlertExceedsMax"}, "blind": {blind, nil, Bad, "freshclam"}, "open": {open, nil, Warn, "AlertEncryptedArchive"}, "part": {part, nil, Warn, "MaxFileSize 50M"},
 		"dead": {good, errors.New("connection refused"), Bad, "defer"},
 	} {
 		if got := c.judge(&tt.found, tt.err, now); len(got) != 1 || got[0].State != tt.want || !strings.Contains(got[0].Sentence+got[0].Do, tt.word) {

@@ -25,6 +25,7 @@ type ClamAVCheck struct {
 	Alerts  bool      // what goes over its limits is reported, not called clean (AlertExceedsMax)
 	Locked  bool      // an encrypted archive is reported (AlertEncryptedArchive)
 	Finds   bool      // it finds the EICAR test file: its signatures are loaded
+	Whole   bool      // a message of the size asked for is scanned to its end (MaxFileSize, MaxScanSize); known only with Takes and Alerts
 }
 
 // Check asks the clamd at addr about itself: whether it takes a message of size bytes, and what
@@ -61,6 +62,12 @@ func (c ClamAVConfig) Check(ctx context.Context, addr string, size int64) (ClamA
 		return out, fmt.Errorf("scan the EICAR test file: %w", err)
 	}
 	out.Finds = facts.Infected
+	if out.Takes && out.Alerts {
+		if facts, err = c.show(ctx, addr, make([]byte, size)); err != nil {
+			return out, fmt.Errorf("scan %d bytes: %w", size, err)
+		}
+		out.Whole = facts.Heuristic != "limits"
+	}
 	return out, nil
 }
 

@@ -101,6 +101,17 @@ func TestC01_EveryReadingIsScanned(t *testing.T) {
 	}
 }
 
+// A clamd that takes the largest message, but scans less of it than that, is found out.
+func TestC13_CheckOfMaxFileSize(t *testing.T) {
+	av := testkit.StartClamd(t, "MaxFileSize 25M", "MaxFileSize 2M")
+	for size, whole := range map[int64]bool{1 << 20: true, 4 << 20: false} {
+		got, err := ClamAVConfig{}.Check(t.Context(), av.Addr, size)
+		if err != nil || !got.Takes || !got.Alerts || got.Whole != whole {
+			t.Errorf("%d bytes: %+v, %v", size, got, err)
+		}
+	}
+}
+
 // What check says of a real clamd: whether it takes the largest message, and whether it speaks
 // up about what it gave up on.
 func TestC13_CheckOfARealClamd(t *testing.T) {

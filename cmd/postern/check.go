@@ -230,6 +230,9 @@ func (r *checkReport) clamav(ctx context.Context, cfg *Config) {
 		if !c.Takes {
 			r.warn("clamd %s: StreamMaxLength is below the largest message (%d bytes): what is larger is held unscanned; set StreamMaxLength %dM in clamd.conf", addr, limit, (limit+1<<20-1)>>20)
 		}
+		if c.Takes && c.Alerts && !c.Whole {
+			r.warn("clamd %s: MaxFileSize or MaxScanSize is below the largest message (%d bytes): what is larger is held; set MaxFileSize %dM in clamd.conf", addr, limit, (limit+1<<20-1)>>20)
+		}
 		if !c.Alerts {
 			r.warn("clamd %s calls clean what it gave up on (an archive nested too deeply): set AlertExceedsMax yes in clamd.conf", addr)
 		}

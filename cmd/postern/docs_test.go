@@ -42,7 +42,7 @@ func pages(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := []string{"README.md"}
+	out := []string{"README.md", "SECURITY.md"}
 	for _, n := range names {
 		out = append(out, filepath.Join("docs", filepath.Base(n)))
 	}
