@@ -43,9 +43,11 @@ type adapter struct {
 	tried    int  // recipients
 	accepted int
 
-	body  *body // from 354 to the final reply
-	ended bool
-	shut  bool
+	chunks  *chunks // of a message that comes by BDAT
+	pending string  // a command that ended such a message
+	body    *body   // from 354 to the final reply
+	ended   bool
+	shut    bool
 }
 
 // Read gives go-smtp its next line. The only error it ever sees is io.EOF.
@@ -86,9 +88,16 @@ func (a *adapter) Write(p []byte) (int, error) {
 // openBody says 354, whenever the flow will read, and makes the body readable.
 func (a *adapter) openBody() {
 	a.code = 0
-	a.w.say("354 End data with <CR><LF>.<CR><LF>")
-	_ = a.w.flush()
-	a.body = a.w.newBody(a.limit, a.front.cfg.BareNewline == "normalize")
+	if a.chunks == nil {
+		a.w.say("354 End data with <CR><LF>.<CR><LF>")
+		_ = a.w.flush()
+	}
+	a.body = a.newBody()
+	a.body.chunks, a.chunks = a.chunks, nil
+}
+
+func (a *adapter) newBody() *body {
+	return a.w.newBody(a.limit, a.front.cfg.BareNewline == "normalize")
 }
 
 // settle says the reply to the last command, once go-smtp has answered it.
@@ -102,7 +111,9 @@ func (a *adapter) settle() {
 	case code == 421: // go-smtp recovered from a panic
 		a.crash()
 	case a.body != nil:
-		a.reply(a.verdict(r))
+		if c := a.body.chunks; c == nil || !c.over {
+			a.reply(a.verdict(r))
+		}
 		a.body = nil
 		_ = a.w.flush() // nothing that comes next may hold this reply back
 	case r != nil:
@@ -189,6 +200,12 @@ func (a *adapter) next() error {
 		return nil
 	}
 	a.settle()
+	if line := a.pending; line != "" {
+		a.pending = ""
+		if a.command([]byte(line)) {
+			return nil
+		}
+	}
 	for {
 		line, ok, err := a.w.line()
 		if err != nil {

@@ -19,6 +19,7 @@ type Config struct {
 	TLS              func() *tls.Config // current configuration for STARTTLS; nil: not offered
 	RequireTLS       bool               // refuse MAIL in clear (530 5.7.0)
 	GreetDelay       time.Duration      // wait before the greeting; who speaks meanwhile is refused (early talker)
+	Chunking         bool               // offer CHUNKING (BDAT, RFC 3030)
 	BareNewline      string             // "reject" (default) or "normalize" (bare LF becomes CRLF before anything looks at it)
 	AllowNUL         bool               // NUL in content is passed on instead of refused
 	PostmasterDomain string             // where RCPT TO:<postmaster> goes; "" is Hostname

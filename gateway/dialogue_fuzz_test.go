@@ -22,7 +22,8 @@ var pieces = []string{ // a constant table
 	"RCPT TO:<b@y.test>\r\n", "RCPT TO:<c@y.test> NOTIFY=NEVER\r\n", "RCPT TO:<no@y.test>\r\n", "RCPT TO:<later@y.test>\r\n", "RCPT TO:<bye@y.test>\r\n", "RCPT TO:<postmaster>\r\n", "RCPT TO:<a%b@y.test>\r\n",
 	"DATA\r\n", "data\r\n", "DATA x\r\n", "DATA\r\nSubject: x\r\n\r\nhello\r\n.\r\n", "DATA\r\n.\r\n", "Subject: x\r\n", "\r\n", ".\r\n", "..\r\n", ".x\r\n", "x\ny\r\n", "x\ry\r\n", "\r\n.\r\n", "\n.\r\n", "\r\n.\n", "\r\r\n.\r\n",
 	"RSET\r\n", "RSET x\r\n", "NOOP\r\n", "noop x\r\n", "VRFY a\r\n", "HELP\r\n", "QUIT\r\n", "QUIT x\r\n", "EXPN a\r\n", "AUTH PLAIN\r\n", "XCLIENT ADDR=192.0.2.1\r\n", "STARTTLS\r\n", "STARTTLS x\r\n",
-	"BDAT 3 LAST\r\nabc", "GET / HTTP/1.1\r\n", "FOO\r\n", "Host: x\r\n", "\x00\r\n", "NOOP\n", "NOOP \r", strings.Repeat("x", 600), strings.Repeat("y", 1100) + "\r\n", "MAIL", " ", "RCPT TO:<inj@y.test>",
+	"BDAT 3 LAST\r\nabc", "BDAT 0 LAST\r\n", "bdat 5\r\nab\r\n\r", "BDAT 4 last\r\n\n.\r\n", "BDAT 3\r\n.\r\n", "BDAT 0\r\n", "BDAT 200\r\n", "BDAT 99999999\r\n", "BDAT 99999999999999999999\r\n", "BDAT -1\r\n", "BDAT 3 LAST X\r\n", "BDAT\r\n", "BDAT 0x10\r\n",
+	"GET / HTTP/1.1\r\n", "FOO\r\n", "Host: x\r\n", "\x00\r\n", "NOOP\n", "NOOP \r", strings.Repeat("x", 600), strings.Repeat("y", 1100) + "\r\n", "MAIL", " ", "RCPT TO:<inj@y.test>",
 }
 
 // spellScript turns a script into what a client sends: numbers of pieces, or single characters.
@@ -42,10 +43,12 @@ func FuzzDialogue(f *testing.F) {
 	f.Add([]byte{0, 4, 12, 13, 19, 24, 28, 26, 4, 12, 23, 41}, []byte{1, 2, 3})
 	f.Add([]byte{1, 5, 14, 19, 15, 22, 0, 8, 12, 19, 29, 31}, []byte{7})
 	f.Add([]byte{0, 4, 12, 19, 24, 4, 12}, []byte{})
+	f.Add([]byte{0, 4, 12, 50, 12, 51, 4, 12, 48, 52, 37, 35, 4, 12, 54, 31}, []byte{5})
 	f.Add([]byte{0, 4, 12, 35, 12, 36, 45, 50, 50, 50, 50, 50}, []byte{0})
 	f.Fuzz(func(t *testing.T, script, sizes []byte) {
 		if len(script) <= 60 {
-			checkDialogue(t, spellScript(script), sizes)
+			checkDialogue(t, spellScript(script), sizes, false)
+			checkDialogue(t, spellScript(script), sizes, true)
 		}
 	})
 }
@@ -62,6 +65,8 @@ func TestDialogueAgainstReference(t *testing.T) {
 				script = append(script, byte(r.IntN(len(pieces))))
 			case 1: // a message
 				script = append(script, 4, 12, 22)
+			case 3: // one in chunks
+				script = append(script, 4, 12, byte(48+r.IntN(6)), byte(48+r.IntN(6)), byte(48+r.IntN(4)))
 			case 2: // one with an odd body
 				script = append(script, 4, 12, 19, byte(24+r.IntN(11)), byte(24+r.IntN(11)))
 			default:
@@ -72,7 +77,7 @@ func TestDialogueAgainstReference(t *testing.T) {
 		for i := range sizes {
 			sizes[i] = byte(r.IntN(256))
 		}
-		m := checkDialogue(t, spellScript(script), sizes)
+		m := checkDialogue(t, spellScript(script), sizes, r.IntN(3) > 0)
 		accepted += len(m.messages)
 		ends[m.codes[len(m.codes)-1]]++
 	}
@@ -100,6 +105,7 @@ type reference struct {
 	log      []string // what the flow must see
 	messages []string
 
+	chunking       bool
 	greeted        bool
 	ext            offered
 	utf8           bool
@@ -130,24 +136,33 @@ func (m *reference) forget() { m.mail, m.tried, m.taken, m.to = false, 0, 0, "" 
 func (m *reference) run() {
 	m.say("220")
 	for !m.over {
-		i := bytes.IndexByte(m.in, '\n')
-		if i < 0 {
-			return
-		}
-		line := string(m.in[:i+1])
-		m.in = m.in[i+1:]
-		text, ended := strings.CutSuffix(line, "\r\n")
-		switch {
-		case !ended:
-			m.hangUp("500")
-		case len(line) > dialogueLimits.Line:
-			m.fault("500")
-		case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
-			m.fault("501")
-		default:
+		if text, ok := m.line(); ok {
 			m.command(text)
 		}
 	}
+}
+
+// line is the next command line; ok is false when it is none, which was said.
+func (m *reference) line() (text string, ok bool) {
+	i := bytes.IndexByte(m.in, '\n')
+	if i < 0 {
+		m.over = true
+		return "", false
+	}
+	line := string(m.in[:i+1])
+	m.in = m.in[i+1:]
+	text, ended := strings.CutSuffix(line, "\r\n")
+	switch {
+	case !ended:
+		m.hangUp("500")
+	case len(line) > dialogueLimits.Line:
+		m.fault("500")
+	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		m.fault("501")
+	default:
+		return text, true
+	}
+	return "", false
 }
 
 func (m *reference) command(text string) {
@@ -202,7 +217,7 @@ func (m *reference) command(text string) {
 	case "EXPN", "AUTH", "XCLIENT":
 		m.fault("502")
 	case "BDAT":
-		m.hangUp("503")
+		m.bdat(arg)
 	case "GET", "POST":
 		m.hangUp("521")
 	default:
@@ -296,6 +311,112 @@ func (m *reference) data(arg string) {
 	}
 }
 
+// octets takes a chunk; ok is false when the client left in it.
+func (m *reference) octets(n int64) (chunk []byte, ok bool) {
+	if int64(len(m.in)) < n {
+		m.in, m.over = nil, true
+		return nil, false
+	}
+	chunk, m.in = m.in[:n], m.in[n:]
+	return chunk, true
+}
+
+const mostOctets = 300 + 1<<20 // with dialogueLimits
+
+// unwanted reads a chunk that is refused.
+func (m *reference) unwanted(n int64, code string) {
+	if n > mostOctets {
+		m.hangUp("552")
+	} else if _, ok := m.octets(n); ok {
+		m.fault(code)
+	}
+}
+
+func (m *reference) bdat(arg string) {
+	n, last, ok := parseChunk(arg)
+	switch {
+	case !m.chunking:
+		m.hangUp("503")
+		return
+	case !ok:
+		m.fault("501")
+		return
+	case !m.mail, !m.ext.esmtp, m.tried == 0:
+		m.unwanted(n, "503")
+		return
+	case m.taken == 0:
+		m.unwanted(n, "554")
+		return
+	}
+	m.log = append(m.log, "data")
+	envelope := m.from + m.to
+	m.forget()
+	var content []byte
+	for {
+		if int64(len(content))+n > dialogueLimits.MessageSize {
+			if n > mostOctets-int64(len(content)) {
+				m.hangUp("552")
+			} else if _, ok := m.octets(n); !ok {
+				m.say("552")
+			} else {
+				m.fault("552")
+			}
+			return
+		}
+		chunk, ok := m.octets(n)
+		if !ok {
+			m.say("451")
+			return
+		}
+		content = append(content, chunk...)
+		if last {
+			break
+		}
+		m.say("250")
+		if n, last, ok = m.between(); !ok {
+			return
+		}
+	}
+	bare := bytes.ReplaceAll(content, []byte("\r\n"), nil)
+	if bytes.ContainsAny(bare, "\r\n") {
+		m.fault("550")
+		return
+	}
+	m.say("250")
+	m.faults, m.idling = 0, 0
+	m.messages = append(m.messages, envelope+": "+string(content))
+}
+
+// between reads commands until the next chunk; ok is false when the message was given up.
+func (m *reference) between() (n int64, last, ok bool) {
+	for !m.over {
+		text, ok := m.line()
+		if !ok {
+			continue
+		}
+		verb, arg, _ := strings.Cut(text, " ")
+		switch verb = strings.ToUpper(verb); verb {
+		case "BDAT":
+			if n, last, ok = parseChunk(arg); !ok {
+				m.fault("501")
+			}
+			return n, last, ok
+		case "RSET", "EHLO", "HELO", "QUIT":
+			m.command(text)
+			return 0, false, false
+		case "NOOP":
+			if m.idling++; m.idling > dialogueLimits.Chatter {
+				m.hangUp("421")
+			} else {
+				m.say("250")
+			}
+		default:
+			m.fault("503")
+		}
+	}
+	return 0, false, false
+}
+
 // A cutConn is a client that waits for the reply to DATA, and cuts all else as sizes says.
 type cutConn struct {
 	scriptedConn
@@ -311,9 +432,9 @@ func (c *cutConn) Read(p []byte) (int, error) {
 	n = min(n, len(c.in), len(p))
 	for i, b := range c.in[:n] {
 		if c.line = append(c.line, b); b == '\n' {
-			verb, _, _ := strings.Cut(strings.TrimRight(string(c.line), "\r\n"), " ")
+			line := strings.TrimRight(strings.ToUpper(string(c.line)), " \r\n")
 			c.line = c.line[:0]
-			if strings.EqualFold(verb, "DATA") {
+			if strings.HasSuffix(line, "DATA") { // octets of a chunk may stand before it
 				n = i + 1
 				break
 			}
@@ -329,9 +450,9 @@ func (c *cutConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func checkDialogue(t *testing.T, in, sizes []byte) *reference {
+func checkDialogue(t *testing.T, in, sizes []byte, chunking bool) *reference {
 	t.Helper()
-	m := &reference{in: in}
+	m := &reference{in: in, chunking: chunking}
 	m.run()
 	flow := &fakeFlow{changed: make(chan struct{}, 1)}
 	flow.onBegin = func(from mail.Address, _ mail.Options) *mail.Reply {
@@ -351,7 +472,7 @@ func checkDialogue(t *testing.T, in, sizes []byte) *reference {
 		}
 		return nil
 	}
-	replies := splitReplies(t, converse(flow, &cutConn{scriptedConn: scriptedConn{in: bytes.Clone(in), sizes: bytes.Clone(sizes)}}))
+	replies := splitReplies(t, converse(flow, chunking, &cutConn{scriptedConn: scriptedConn{in: bytes.Clone(in), sizes: bytes.Clone(sizes)}}))
 	for i, r := range replies {
 		if i >= len(m.codes) || r[:3] != m.codes[i] && !(m.codes[i] == "4or5" && strings.Contains("451 552 550", r[:3])) {
 			t.Fatalf("%q: reply %d is %q; want %v, got %q", in, i, r, m.codes, replies)
@@ -389,8 +510,8 @@ func checkDialogue(t *testing.T, in, sizes []byte) *reference {
 }
 
 // converse hands one connection to go-smtp, without a network, and gives what was answered.
-func converse(flow *fakeFlow, c *cutConn) string {
-	f := newFront(Config{Hostname: "gw.test", Limits: dialogueLimits}, slog.New(slog.DiscardHandler), flow.connect, dialogueExtensions)
+func converse(flow *fakeFlow, chunking bool, c *cutConn) string {
+	f := newFront(Config{Hostname: "gw.test", Limits: dialogueLimits, Chunking: chunking}, slog.New(slog.DiscardHandler), flow.connect, dialogueExtensions)
 	server := f.engine()
 	inner := &handOver{addr: c.LocalAddr(), ch: make(chan *adapter), closed: make(chan struct{})}
 	served, done := make(chan struct{}), make(chan struct{})

@@ -27,13 +27,14 @@ var (
 	errTooBig       = errors.New("message exceeds the size limit")
 )
 
-// A body reads one DATA body from a wire (RFC 5321 4.1.1.4 and 4.5.2). Lines end in CRLF
+// A body reads one message from a wire, by DATA (RFC 5321 4.1.1.4 and 4.5.2) or in chunks. Lines end in CRLF
 // and in nothing else; a CR or LF by itself is content, and a flaw.
 type body struct {
 	w         *wire
-	limit     int64 // bytes of the message, 0: none
-	most      int64 // bytes that are read at all, the message refused or not; 0: any number
-	normalize bool  // a bare LF is given as CRLF
+	limit     int64   // bytes of the message, 0: none
+	most      int64   // bytes that are read at all, the message refused or not; 0: any number
+	normalize bool    // a bare LF is given as CRLF
+	chunks    *chunks // nil: the message comes by DATA
 
 	start  bool // at the start of a line
 	ended  bool // the true end was met
@@ -83,6 +84,10 @@ func (b *body) over() bool { return b.limit > 0 && b.size > b.limit }
 
 // drain goes on to the true end, within b.most.
 func (b *body) drain() {
+	if b.chunks != nil {
+		b.drainChunk()
+		return
+	}
 	for !b.ended {
 		p, err := b.scan()
 		if err != nil {
@@ -130,6 +135,9 @@ func (b *body) block() ([]byte, error) {
 // scan returns the next run of body bytes: up to the next dot that begins a line, or as
 // much as is there, at least one byte.
 func (b *body) scan() ([]byte, error) {
+	if b.chunks != nil {
+		return b.chunk()
+	}
 	w := b.w
 	for {
 		if err := b.need(1); err != nil {

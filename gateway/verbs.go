@@ -60,8 +60,8 @@ func (a *adapter) command(line []byte) bool {
 		a.w.refuse("502 5.5.1 Command not implemented")
 	case "XCLIENT":
 		return a.cmdXClient(arg)
-	case "BDAT": // its chunk would follow as commands
-		a.w.expel("503 5.5.1 CHUNKING is not offered", errProtocol)
+	case "BDAT":
+		return a.cmdBDAT(arg)
 	case "GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH", "TRACE":
 		a.w.expel("521 5.5.1 This is a mail server", errProtocol)
 	default:
@@ -131,6 +131,9 @@ func (a *adapter) hello(code int) {
 	}
 	if a.client.TLS == "" && f.tlsConfig() != nil {
 		a.w.say("250-STARTTLS")
+	}
+	if f.cfg.Chunking {
+		a.w.say("250-CHUNKING")
 	}
 	if a.ext.EightBitMIME {
 		a.w.say("250-8BITMIME")
@@ -214,6 +217,7 @@ func (a *adapter) cmdData(arg string) bool {
 		a.w.expel("554 5.5.0 Data before the reply to DATA", errEarlyTalk)
 		return false
 	}
+	a.chunks = nil
 	return a.put("DATA")
 }
 

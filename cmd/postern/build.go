@@ -230,7 +230,7 @@ func gatewayConfig(cfg *Config, certs *certificates) (gateway.Config, error) {
 	}
 	g := gateway.Config{
 		Hostname: host, Domains: domains, Proxies: proxies, XClients: xclients, Trusted: trusted,
-		RequireTLS: cfg.TLS.Require, GreetDelay: time.Duration(cfg.GreetDelay), BareNewline: cfg.BareNewline, AllowNUL: cfg.AllowNUL,
+		RequireTLS: cfg.TLS.Require, GreetDelay: time.Duration(cfg.GreetDelay), Chunking: cfg.Chunking, BareNewline: cfg.BareNewline, AllowNUL: cfg.AllowNUL,
 		PostmasterDomain: postmaster, Grace: time.Duration(cfg.Grace),
 		StripAuthResults: cfg.StripResults, Split: cfg.Recipients == "split", RelayResends: cfg.Resends == "relay",
 		Limits: cfg.Limits.over(gateway.DefaultLimits()), SpoolDir: filepath.Join(cfg.Data, store.Spool),

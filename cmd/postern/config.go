@@ -32,6 +32,7 @@ type Config struct {
 	Recipients    string     `yaml:"recipients"`
 	Resends       string     `yaml:"resends"`
 	StoreDown     string     `yaml:"store_down"`
+	Chunking      bool       `yaml:"chunking"`
 	BareNewline   string     `yaml:"bare_newline"`
 	AllowNUL      bool       `yaml:"allow_nul"`
 	StripResults  bool       `yaml:"strip_authentication_results"`

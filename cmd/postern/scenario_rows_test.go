@@ -23,7 +23,7 @@ F1 F2 F3 F4 F5 F6 F7 F8 F9 F10
 4.3:stalls 4.3:closes-mid-data 4.3:closes-after-dot 4.3:refused-after-dot 4.3:too-late 4.3:bad-replies 4.3:wrong-codes
 4.3:injected-text 4.3:dies-while-idle
 S-01 S-02 S-03 S-04 S-05 S-14 S-16 S-17 S-18 S-20 S-40 S-41 S-42 S-50
-S-10 S-11 S-12 S-13 S-15 S-19 S-25 S-26 S-28 S-33 S-44 S-45 S-46 S-47 S-48 S-49 S-51
+S-10 S-11 S-12 S-13 S-15 S-19 S-25 S-26 S-27 S-28 S-33 S-44 S-45 S-46 S-47 S-48 S-49 S-51
 C-03 C-04 C-10 C-11 C-12 C-13 C-23 C-37
 A-01 A-32 A-33 A-40 A-41
 D-02 D-06 D-15
