@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -29,7 +28,10 @@ func (d *Digests) answers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] }) // those that fail must not stand before the others for ever
+	if len(list) > 0 { // those that fail must not stand before the others for ever
+		first := int(d.now().Unix()/60) % len(list)
+		list = append(list[first:], list[:first]...)
+	}
 	failed := 0
 	for i := range list {
 		switch err := d.tell(ctx, &list[i]); {

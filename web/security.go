@@ -75,7 +75,12 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, e *callError) {
 		s.problem(w, r, e)
 		return
 	}
-	s.show(w, r, e.status, "problem", screen{Title: className(strings.ToLower(http.StatusText(e.status))), Data: e.words})
+	sc := screen{Title: className(strings.ToLower(http.StatusText(e.status))), Data: e.words}
+	if byHtmx(r) {
+		s.part(w, r, e.status, "problem", "alert", sc)
+		return
+	}
+	s.show(w, r, e.status, "problem", sc)
 }
 
 // isCall tells calls of the API from pages.

@@ -76,7 +76,9 @@ func (c *userAddCmd) Run(out output) error {
 		return typed(err)
 	}
 	fmt.Fprintf(out.out, "%s is %s.\n", made.Login, roleWords(made.Role))
-	if password == "" {
+	if password == "" && made.Role != people.User {
+		fmt.Fprintf(out.err, "postern: without a password they sign in by OpenID Connect (web.oidc): postern user change %s --oidc-subject SUBJECT says who that is\n", made.Login)
+	} else if password == "" {
 		fmt.Fprintln(out.err, "postern: without a password they sign in by a mailed link (web.mail_sign_in) or by OpenID Connect (web.oidc)")
 	}
 	return nil
