@@ -92,6 +92,9 @@ func (t *transaction) finish(reply *mail.Reply) {
 	}
 	t.g.join(scopes...)
 	t.record(reply)
+	if t.crashed && t.body != nil && reply != nil && reply.Temporary() && t.result != abandoned {
+		t.g.poisons.add(t.contents())
+	}
 	t.notify()
 	if t.body != nil {
 		t.body.Close()
@@ -117,6 +120,7 @@ func (t *transaction) failed(what string, err error) *mail.Reply {
 
 // panicked turns a panic into an answer: what the internal server has taken stays taken.
 func (t *transaction) panicked(v any) *mail.Reply {
+	t.crashed = true
 	t.note("panic", fmt.Sprint(v))
 	t.g.log.Error("panic", "id", t.env.ID, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
 	if t.taken != nil {

@@ -52,6 +52,7 @@ type Gateway struct {
 	now         func() time.Time
 	ids         idSource
 	resends     resends
+	poisons     poisons
 	meters      meters
 	notices     notifier
 	seed        maphash.Seed // of fingerprints

@@ -247,6 +247,10 @@ func (t *transaction) timing(res *filters.Result) journal.Timing {
 	tm := journal.Timing{Name: res.Name, State: journal.Done, Began: res.Began.Sub(t.began), Took: res.Took}
 	if res.Err != nil {
 		tm.Error = bounded(res.Err.Error(), 500)
+		if p := (*filters.PanicError)(nil); errors.As(res.Err, &p) {
+			t.crashed = true
+			t.g.log.Error("panic in a filter", "id", t.env.ID, "filter", p.Filter, "value", fmt.Sprint(p.Value), "stack", string(p.Stack))
+		}
 	}
 	stopped := context.Cause(t.work)
 	switch {

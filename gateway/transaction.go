@@ -61,6 +61,7 @@ type transaction struct {
 
 	result   string
 	recorded bool
+	crashed  bool // something panicked
 }
 
 // rcptWait bounds what RCPT waits for facts, upstreamWait what it waits for the internal server,
@@ -293,7 +294,9 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 			}
 		}()
 	}
-	if r := t.judge(ctx, rcpts); r != nil {
+	if t.g.poisons.enough(t.contents()) {
+		t.isolate(rcpts)
+	} else if r := t.judge(ctx, rcpts); r != nil {
 		return r
 	}
 	if cause := context.Cause(t.ctx); cause != nil { // until here the client's leaving counts, from here it does not

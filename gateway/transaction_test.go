@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -582,6 +585,49 @@ func (p panicRules) Decide(f rules.Facts) (rules.Verdict, []string) {
 		panic("secret")
 	}
 	return rules.Verdict{}, []string{"body"}
+}
+
+// A message at which a filter panics is put off twice and then held, unseen and with the reason;
+// its like from elsewhere as well, and no other message.
+func TestD19_PoisonIsHeldAtTheThirdAttempt(t *testing.T) {
+	b := newBed(t, fakeRules{[]fakeRule{{fact: "body", when: func(any) bool { return false }}}}, []filters.Filter{{Name: "body", Stage: mail.Data, Facts: textFacts{},
+		Gather: func(_ context.Context, in *filters.Input) (any, error) {
+			if text, _ := io.ReadAll(in.Body.Open()); strings.Contains(string(text), "boom") {
+				panic("secret")
+			}
+			return textFacts{}, nil
+		}}})
+	send := func(text string) string {
+		t.Helper()
+		r, _ := b.submit(t, b.talk(), []string{"a@example.org", "b@example.org"}, &textUpload{text: text})
+		return r.String()
+	}
+	const boom = sample + "boom\r\n"
+	for n, want := range []string{"451 4.3.0", "451 4.3.0", "250 2.0.0 OK"} {
+		if r := send(boom); !strings.HasPrefix(r, want) {
+			t.Errorf("attempt %d: %s, want %s", n+1, r, want)
+		}
+		if r := send(sample); !strings.HasPrefix(r, "250") {
+			t.Errorf("another message: %s", r)
+		}
+		if r := send(boom + strconv.Itoa(n)); !strings.HasPrefix(r, "451") {
+			t.Errorf("a message that is alike: %s", r)
+		}
+	}
+	if len(b.q.items) != 1 || len(b.up.got) != 3 {
+		t.Fatalf("%d held, %d delivered", len(b.q.items), len(b.up.got))
+	}
+	for _, it := range b.q.items {
+		if len(it.Copies) != 2 || it.Copies[0].Class != "malformed" || it.Copies[0].Rule != "poison" || !strings.Contains(it.Copies[0].Because, "failed twice") || strings.Contains(it.Copies[0].Because, "secret") {
+			t.Errorf("%+v", it.Copies)
+		}
+	}
+	for range 3 * poisonMax {
+		b.poisons.add(contents{size: rand.Int64()})
+	}
+	if n := len(b.poisons.tries); n > poisonMax {
+		t.Errorf("%d are remembered", n)
+	}
 }
 
 func TestD19_APanicIsOneTransactionsTrouble(t *testing.T) {
