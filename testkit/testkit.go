@@ -35,6 +35,13 @@ func Missing(t testing.TB, why string) {
 	if os.Getenv("POSTERN_REAL") == "require" {
 		t.Fatal("real part missing: " + why)
 	}
+	Without(t, why)
+}
+
+// Without skips a test of what not every machine can have (systemd, mounts of its own), also where
+// real parts are required; it is noted in the same file.
+func Without(t testing.TB, why string) {
+	t.Helper()
 	if file := os.Getenv("POSTERN_SKIPPED"); file != "" {
 		if f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
 			fmt.Fprintf(f, "skipped %s: %s\n", t.Name(), why)
@@ -42,6 +49,16 @@ func Missing(t testing.TB, why string) {
 		}
 	}
 	t.Skip("skipped a real part: " + why)
+}
+
+// Perhaps finds a program that not every machine can have, or skips the test as Without does.
+func Perhaps(t testing.TB, name, pkg string) string {
+	t.Helper()
+	p, err := exec.LookPath(name)
+	if err != nil {
+		Without(t, name+" is not installed (Debian: apt-get install "+pkg+")")
+	}
+	return p
 }
 
 func executable(p string) bool {

@@ -28,7 +28,7 @@ func packaged(t *testing.T, script string, env ...string) {
 // debian builds a package with a small file for the program, and gives its path.
 func debian(t *testing.T, version string, env ...string) string {
 	t.Helper()
-	testkit.Program(t, "dpkg-deb", "dpkg")
+	testkit.Perhaps(t, "dpkg-deb", "dpkg")
 	dir := t.TempDir()
 	program := filepath.Join(dir, "program")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\necho "+version+"\n"), 0o700); err != nil {
@@ -98,9 +98,9 @@ func (r dpkgRoot) text(path string) string {
 // administrator wrote stays, nothing is started, and held mail outlives it all.
 func TestP07_PackageInstallsAndGoes(t *testing.T) {
 	t.Parallel()
-	testkit.Program(t, "systemd-sysusers", "systemd")
+	testkit.Perhaps(t, "systemd-sysusers", "systemd")
 	if os.Geteuid() != 0 {
-		testkit.Missing(t, "a package is installed by root (run the tests with sudo)")
+		testkit.Without(t, "a package is installed by root (run the tests with sudo)")
 	}
 	first, second := debian(t, "1.0"), debian(t, "1.1")
 	r := dpkgRoot{t, t.TempDir()}
@@ -157,7 +157,7 @@ func TestP07_PackageInstallsAndGoes(t *testing.T) {
 func TestP08_ContainerRootIsEnough(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		testkit.Missing(t, "chroot is root's (run the tests with sudo)")
+		testkit.Without(t, "chroot is root's (run the tests with sudo)")
 	}
 	s := newSite(t, newSink(t, nil).addr, "rules: rules\n")
 	s.write(t, "rules/10.yaml", holding("held"))
@@ -181,7 +181,7 @@ exec chroot --userspec=65532:65532 "$1" /usr/bin/postern serve -c /etc/postern/p
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("unshare", "-m", "true").CombinedOutput(); err != nil {
-		testkit.Missing(t, "no mounts of its own here: "+string(out))
+		testkit.Without(t, "no mounts of its own here: "+string(out))
 	}
 	g := &running{log: newWatchedLog(), ended: make(chan struct{})}
 	g.cmd = exec.Command("unshare", "-m", "sh", "-c", script, "sh", root, conf)
