@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"postern/review"
@@ -26,11 +25,11 @@ const keepAlive = 20 * time.Second
 // events streams newly held mail (server-sent events, HTML living standard 9.2) until the
 // caller goes or is signed out, or for an hour: then the caller comes again.
 func events(c *call) (any, error) {
-	if !c.server.streams.begin(c.who.ID) {
+	if !c.server.streams.enter(c.who.ID, mostStreams) {
 		c.w.Header().Set("Retry-After", "60")
 		return nil, &callError{http.StatusTooManyRequests, fmt.Sprintf("At most %d streams at a time: close one first.", mostStreams)}
 	}
-	defer c.server.streams.end(c.who.ID)
+	defer c.server.streams.leave(c.who.ID)
 	rows, err := c.desk.Arrivals(c.ctx, c.who)
 	if err != nil {
 		return nil, err
@@ -71,31 +70,3 @@ func events(c *call) (any, error) {
 
 // mostStreams is how many streams one person may have open: windows of a browser, and programs.
 const mostStreams = 10
-
-// streams counts those that are open, by person.
-type streams struct {
-	mu   sync.Mutex
-	open map[string]int
-}
-
-// begin counts one more; false when the person has as many as one may have.
-func (s *streams) begin(person string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open[person] >= mostStreams {
-		return false
-	}
-	if s.open == nil {
-		s.open = map[string]int{}
-	}
-	s.open[person]++
-	return true
-}
-
-func (s *streams) end(person string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open[person]--; s.open[person] <= 0 {
-		delete(s.open, person)
-	}
-}

@@ -16,9 +16,10 @@ import (
 type letterbox struct {
 	*preview.Message
 	body *mail.Body
+	end  func()
 }
 
-func (l *letterbox) Close() { _ = l.body.Close() }
+func (l *letterbox) Close() { l.end() }
 
 // open reads a message for somebody; why is as in Desk.Content.
 func (s *Server) open(ctx context.Context, who *people.Actor, id, why string) (*letterbox, error) {
@@ -26,16 +27,16 @@ func (s *Server) open(ctx context.Context, who *people.Actor, id, why string) (*
 	if err != nil {
 		return nil, err
 	}
-	body, err := s.content(ctx, who, id, why)
+	body, end, err := s.content(ctx, who, id, why)
 	if err != nil {
 		return nil, err
 	}
 	p, err := s.read(ctx, m, body)
 	if err != nil {
-		body.Close()
+		end()
 		return nil, err
 	}
-	return &letterbox{p, body}, nil
+	return &letterbox{p, body, end}, nil
 }
 
 // sendZip answers with one attachment in an encrypted zip (C-33): nothing on the way and nothing on

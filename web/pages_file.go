@@ -24,12 +24,12 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if which == "message" {
-		body, err := s.content(r.Context(), actor(r), id, "download")
+		body, end, err := s.content(r.Context(), actor(r), id, "download")
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
-		defer body.Close()
+		defer end()
 		if err := s.writeZip(w, r, id, id+".eml", body.Open(), password); err != nil {
 			s.fail(w, r, err)
 		}

@@ -117,11 +117,11 @@ func (s *Server) readLetter(r *http.Request, l *letter) error {
 	if why == "attachments" || why == "links" {
 		why = "page"
 	}
-	body, err := s.content(r.Context(), actor(r), l.ID, why)
+	body, end, err := s.content(r.Context(), actor(r), l.ID, why)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
+	defer end()
 	if l.Body, err = s.read(r.Context(), l.Message, body); err != nil {
 		return err
 	}
@@ -144,20 +144,26 @@ func (s *Server) readLetter(r *http.Request, l *letter) error {
 	return nil
 }
 
-// content reads a message from the Desk. Close what it gives.
-func (s *Server) content(ctx context.Context, who *people.Actor, id, why string) (*mail.Body, error) {
+// content reads a message from the Desk. Call end when it is not needed any more.
+func (s *Server) content(ctx context.Context, who *people.Actor, id, why string) (body *mail.Body, end func(), err error) {
+	done, err := s.reading(ctx, who)
+	if err != nil {
+		return nil, nil, err
+	}
 	in, err := s.cfg.Desk.Content(ctx, who, id, why)
 	if err != nil {
-		return nil, err
+		done()
+		return nil, nil, err
 	}
 	defer in.Close()
-	body := s.spool.New()
+	body = s.spool.New()
+	end = func() { body.Close(); done() }
 	if _, err := io.Copy(body, in); err != nil {
-		body.Close()
-		return nil, err
+		end()
+		return nil, nil, err
 	}
 	body.Finish(nil)
-	return body, nil
+	return body, end, nil
 }
 
 func (s *Server) read(ctx context.Context, m *review.Message, body *mail.Body) (*preview.Message, error) {
@@ -172,12 +178,12 @@ func (s *Server) messageFrame(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	body, err := s.content(r.Context(), actor(r), m.ID, "html")
+	body, end, err := s.content(r.Context(), actor(r), m.ID, "html")
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	defer body.Close()
+	defer end()
 	p, err := s.read(r.Context(), m, body)
 	if err != nil {
 		s.fail(w, r, err)

@@ -32,14 +32,16 @@ type Server struct {
 	cross  http.CrossOriginProtection
 
 	patience time.Duration // with a search
-	streams  streams       // of new mail
+	streams  crowd         // of new mail
+	readers  crowd         // of messages
+	room     chan struct{} // for messages that are read
 	paces    paces         // of users
 }
 
 // New makes a server. Nothing in it needs closing. It panics when an embedded template cannot be
 // read, which tests would have found.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, mux: http.NewServeMux(), now: time.Now, patience: findFor, spool: mail.NewSpool("", 1<<20, 64<<20)}
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), now: time.Now, patience: findFor, room: make(chan struct{}, mostReading), spool: mail.NewSpool("", 1<<20, 64<<20)}
 	err := s.trust(cfg.Origin)
 	if err == nil {
 		s.hashes, err = hashAssets()
