@@ -19,9 +19,17 @@ type chunks struct {
 	a    *adapter
 	left int64 // of the chunk under way
 	last bool  // it is the last one
+	tiny int   // chunks that were hardly worth their command
 	cr   bool  // a CR ended the chunk before: is there a LF behind it?
 	over bool  // the message was given up, and what ended it has a reply of its own
 }
+
+// Each chunk costs the work of a command. A message of the size limit may have as many of
+// tinyChunk bytes as fill it, but only so many of less.
+const (
+	tinyChunk     = 1 << 10
+	maxTinyChunks = 1000
+)
 
 // parseChunk reads the arguments of BDAT: chunk-size [LAST].
 func parseChunk(arg string) (size int64, last, ok bool) {
@@ -173,6 +181,9 @@ func (b *body) nextChunk() error {
 		return io.EOF
 	}
 	w.say("250 2.0.0 Chunk taken")
+	if c.tiny > maxTinyChunks {
+		w.expel("421 4.7.0 "+w.host+" Too many small chunks", errChatter)
+	}
 	for {
 		line, ok, err := w.line()
 		if err != nil {
@@ -191,7 +202,9 @@ func (b *body) nextChunk() error {
 				c.over = true
 				return b.broken(errProtocol)
 			}
-			w.grow()
+			if w.grow(); c.left < tinyChunk {
+				c.tiny++
+			}
 			return nil
 		case "RSET", "EHLO", "HELO", "QUIT":
 			c.over = true

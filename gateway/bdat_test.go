@@ -239,6 +239,27 @@ func TestS06_BareNewlinesInChunks(t *testing.T) {
 	}
 }
 
+// Each chunk costs a command: a message of very many tiny ones is not taken, and one of many
+// larger ones is.
+func TestS27_TinyChunks(t *testing.T) {
+	f := chunkFront(t, func(c *Config) { c.Limits.MessageSize = 8 << 20 })
+	f.f.extensions = func() mail.Extensions { return mail.Extensions{} }
+	x := f.hello(t)
+	x.envelope()
+	go x.send(strings.Repeat(chunkOf(strings.Repeat("x", tinyChunk), false), 3000) + strings.Repeat("BDAT 1\r\nx", maxTinyChunks) + "BDAT 0 LAST\r\n")
+	for range 3000 + maxTinyChunks {
+		x.want("250 2.0.0 Chunk")
+	}
+	x.want("250 2.0.0 Ok")
+	x.envelope()
+	x.send(strings.Repeat("BDAT 0\r\n", maxTinyChunks+10))
+	for range maxTinyChunks + 2 {
+		x.want("250 2.0.0 Chunk")
+	}
+	x.want("421 4.7.0 gw.test Too many small chunks")
+	x.eof()
+}
+
 // The flow may answer before the end: the rest is read.
 func TestS27_EarlyAnswer(t *testing.T) {
 	f := chunkFront(t)
