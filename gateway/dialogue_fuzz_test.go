@@ -54,7 +54,7 @@ func FuzzDialogue(f *testing.F) {
 }
 
 // What fuzzing would find in hours is in these pieces; each run of the tests tries many.
-func TestDialogueAgainstReference(t *testing.T) {
+func TestS14_DialogueAgainstReference(t *testing.T) {
 	r := newRand(t)
 	accepted, ends := 0, map[string]int{}
 	for range 4000 {

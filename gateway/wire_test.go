@@ -332,7 +332,7 @@ func TestS12_FailedHandshakeCloses(t *testing.T) {
 }
 
 // RFC 3207 4: 530 to all but NOOP, EHLO, STARTTLS and QUIT.
-func TestRequireTLS(t *testing.T) {
+func TestS12_RequireTLS(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.RequireTLS = true
 	f := startFront(t, cfg)
@@ -352,7 +352,7 @@ func TestRequireTLS(t *testing.T) {
 }
 
 // One listener requires TLS, another begins with it; the front is the same.
-func TestDoors(t *testing.T) {
+func TestW16_TLSByListener(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Proxies = []netip.Prefix{prefix("127.0.0.7/32")}
 	f := startFront(t, cfg)

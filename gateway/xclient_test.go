@@ -30,7 +30,7 @@ func (x *testClient) forXClient(attributes string) {
 	x.want("250")
 }
 
-func TestXClient(t *testing.T) {
+func TestW17_XClient(t *testing.T) {
 	f := xclientFront(t, func(c *Config) { c.Trusted = []netip.Prefix{prefix("192.0.2.9/32"), prefix("127.0.0.1/32")} })
 	x := f.hello(t)
 	x.forXClient("name=mail.eve.example ADDR=203.0.113.5 PORT=4711 PROTO=SMTP HELO=mail+2Eeve.example LOGIN=[unavailable]")
@@ -62,7 +62,7 @@ func TestXClient(t *testing.T) {
 }
 
 // It is as if the client had just connected: nothing of before is left, but for TLS.
-func TestXClientResets(t *testing.T) {
+func TestW17_XClientResets(t *testing.T) {
 	f := xclientFront(t)
 	x := f.dial(t)
 	x.send("XCLIENT ADDR=203.0.113.5\r\nMAIL FROM:<a@x.test>\r\nEHLO one\r\nMAIL FROM:<a@x.test>\r\nXCLIENT ADDR=203.0.113.6\r\nRSET\r\nXCLIENT ADDR=203.0.113.6\r\nRCPT TO:<b@y.test>\r\nDATA\r\nMAIL FROM:<b@x.test> SIZE=1\r\n")
@@ -85,7 +85,7 @@ func TestXClientResets(t *testing.T) {
 	}
 }
 
-func TestXClientSyntax(t *testing.T) {
+func TestW17_XClientSyntax(t *testing.T) {
 	f := xclientFront(t)
 	x := f.dial(t)
 	for _, bad := range []string{"", "ADDR", "ADDR=", "ADDR=1.2.3", "ADDR=1.2.3.4.5", "ADDR=IPV6:1.2.3.4", "ADDR=2001:db8::1", "ADDR=IPV6:fe80::1%25eth0",

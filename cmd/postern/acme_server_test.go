@@ -6,8 +6,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -24,11 +27,12 @@ import (
 )
 
 // An acmeServer is a small certificate authority (RFC 8555): one account, one order at a time,
-// http-01 only, asked at one address whatever the name is.
+// and one way of looking, at one address whatever the name is.
 type acmeServer struct {
 	*httptest.Server
 	t    *testing.T
-	http string // where challenges are answered
+	way  string // http-01 or tls-alpn-01
+	at   string // where challenges are answered
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate
 	life time.Duration
@@ -43,7 +47,7 @@ type acmeServer struct {
 	asked  []string
 }
 
-func newACMEServer(t *testing.T, answersAt string) *acmeServer {
+func newACMEServer(t *testing.T, way, answersAt string) *acmeServer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -56,7 +60,7 @@ func newACMEServer(t *testing.T, answersAt string) *acmeServer {
 		t.Fatal(err)
 	}
 	ca, _ = x509.ParseCertificate(der)
-	s := &acmeServer{t: t, http: answersAt, key: key, cert: ca, life: 90 * 24 * time.Hour}
+	s := &acmeServer{t: t, way: way, at: answersAt, key: key, cert: ca, life: 90 * 24 * time.Hour}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
@@ -145,24 +149,51 @@ func (s *acmeServer) order(w http.ResponseWriter, code int) {
 }
 
 func (s *acmeServer) challenge() map[string]any {
-	return map[string]any{"type": "http-01", "url": s.URL + "/challenge/1", "token": "token-of-" + s.name, "status": s.proven}
+	return map[string]any{"type": s.way, "url": s.URL + "/challenge/1", "token": "token-of-" + s.name, "status": s.proven}
 }
 
-// prove asks for the answer to the challenge (RFC 8555 8.3).
+// prove asks for the answer to the challenge.
 func (s *acmeServer) prove() string {
-	req, _ := http.NewRequest("GET", "http://"+s.http+"/.well-known/acme-challenge/token-of-"+s.name, nil)
+	thumb, _ := s.jwk.Thumbprint(crypto.SHA256)
+	answer := "token-of-" + s.name + "." + base64.RawURLEncoding.EncodeToString(thumb)
+	if s.way == "http-01" && s.http() == answer || s.way == "tls-alpn-01" && bytes.Equal(s.alpn(), sha256Of(answer)) {
+		return "valid"
+	}
+	return "invalid"
+}
+
+func sha256Of(s string) []byte {
+	sum := sha256.Sum256([]byte(s))
+	return sum[:]
+}
+
+// alpn gives what the certificate for acme-tls/1 identifies (RFC 8737 3).
+func (s *acmeServer) alpn() (digest []byte) {
+	c, err := tls.Dial("tcp", s.at, &tls.Config{InsecureSkipVerify: true, ServerName: s.name, NextProtos: []string{"acme-tls/1"}})
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	cs := c.ConnectionState()
+	for _, x := range cs.PeerCertificates[0].Extensions {
+		if x.Id.String() == "1.3.6.1.5.5.7.1.31" && x.Critical && cs.NegotiatedProtocol == "acme-tls/1" {
+			_, _ = asn1.Unmarshal(x.Value, &digest)
+		}
+	}
+	return digest
+}
+
+// http gives what is said under the well-known path (RFC 8555 8.3).
+func (s *acmeServer) http() string {
+	req, _ := http.NewRequest("GET", "http://"+s.at+"/.well-known/acme-challenge/token-of-"+s.name, nil)
 	req.Host = s.name
 	resp, err := (&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	if err != nil {
-		return "invalid"
+		return ""
 	}
 	defer resp.Body.Close()
 	got, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
-	thumb, _ := s.jwk.Thumbprint(crypto.SHA256)
-	if want := "token-of-" + s.name + "." + base64.RawURLEncoding.EncodeToString(thumb); !bytes.Equal(bytes.TrimSpace(got), []byte(want)) {
-		return "invalid"
-	}
-	return "valid"
+	return string(bytes.TrimSpace(got))
 }
 
 // issue signs what a request asks for.

@@ -23,6 +23,7 @@ func served(t testing.TB, addr, name string) *x509.Certificate {
 	if err := c.Handshake(); err != nil {
 		t.Fatal(err)
 	}
+	defer c.Close()
 	return c.ConnectionState().PeerCertificates[0]
 }
 
@@ -31,7 +32,7 @@ func served(t testing.TB, addr, name string) *x509.Certificate {
 func TestW16_ACME(t *testing.T) {
 	t.Parallel()
 	answers := freePort(t)
-	ca := newACMEServer(t, answers)
+	ca := newACMEServer(t, "http-01", answers)
 	s := newSite(t, newSink(t, nil).addr, "tls: {acme: {domains: [mx.example.org], email: admin@example.org, directory: \""+ca.URL+"/directory\", http: \""+answers+"\"}}\n")
 	g := s.start(t)
 	g.log.must(t, 1, "msg", "certificate fetched")
@@ -67,9 +68,21 @@ func TestW16_ACME(t *testing.T) {
 	}
 }
 
+func TestW16_ACMEByTLSALPN(t *testing.T) {
+	t.Parallel()
+	answers := freePort(t)
+	ca := newACMEServer(t, "tls-alpn-01", answers)
+	s := newSite(t, newSink(t, nil).addr, "tls: {acme: {domains: [mx2.example.org], directory: \""+ca.URL+"/directory\", http: \"\", tls_alpn: \""+answers+"\"}}\n")
+	g := s.start(t)
+	for _, name := range []string{"mx2.example.org", ""} {
+		waitFor(t, "one for "+name, func() bool { return slices.Contains(served(t, g.addr, name).DNSNames, "mx2.example.org") })
+	}
+	g.stop(t)
+}
+
 func TestW16_ACMERefused(t *testing.T) {
 	t.Parallel()
-	ca := newACMEServer(t, freePort(t)) // where nobody answers
+	ca := newACMEServer(t, "http-01", freePort(t)) // where nobody answers
 	s := newSite(t, newSink(t, nil).addr, "tls: {acme: {domains: [mx.example.org], directory: \""+ca.URL+"/directory\", http: \""+freePort(t)+"\"}}\n")
 	g := s.start(t)
 	g.log.must(t, 1, "msg", "fetching a certificate: the one before stays in force, and it is tried again")
@@ -145,7 +158,7 @@ func TestW16_FilesAreWatched(t *testing.T) {
 }
 
 // tls.require_on and implicit_on are for single addresses of listen.
-func TestTLSByAddress(t *testing.T) {
+func TestW16_TLSByAddress(t *testing.T) {
 	t.Parallel()
 	plain, strict, implicit := freePort(t), freePort(t), freePort(t)
 	s := newSite(t, newSink(t, nil).addr, "tls: {require_on: [\""+strict+"\"], implicit_on: [\""+implicit+"\"]}\n")
@@ -167,7 +180,7 @@ func TestTLSByAddress(t *testing.T) {
 	g.stop(t)
 }
 
-func TestTLSSettings(t *testing.T) {
+func TestW16_Settings(t *testing.T) {
 	base := "domains: [example.org]\nhostname: mx.example.org\nupstream: {servers: [\"10.0.0.2:25\"]}\ntls: "
 	for text, want := range map[string]string{
 		"{certificate: a}":                                                          "certificate and key belong together",
