@@ -38,6 +38,10 @@ assurance: ## the long suites (KILLS=500 MESSAGES=100000 …), then all tests; w
 	@testkit/install.sh
 	@testkit/assurance.sh
 
+interop: ## Exim and OpenSMTPD, fetched and unpacked, and Postfix, swaks, smtp-source: before us and behind us
+	@testkit/install.sh
+	$(GO) test ./cmd/postern -run TestP11_ -count=1 -v -timeout 15m -interop
+
 bench: ## benchmarks of the parts, then the whole gateway beside a bare pass-through
 	$(GO) test -run '^$$' -bench . -benchtime 100ms -benchmem -timeout 15m ./...
 	$(GO) run ./bench
@@ -64,5 +68,5 @@ rules: ## write docs/rules.md from the vocabulary
 api: ## write docs/openapi.json and the calls in docs/api.md from the code
 	$(GO) test ./web -run TestAPIDescription -update
 
-.PHONY: help demo test lint fuzz crash assurance bench screenshots release deb reproducible image rules api
+.PHONY: help demo test lint fuzz crash assurance interop bench screenshots release deb reproducible image rules api
 .DEFAULT_GOAL := help

@@ -20,8 +20,8 @@ const (
 )
 
 // unknown reports whether a reply to RCPT says that there is no such address: the address is
-// wrong (RFC 3463 3.2), no host takes it (5.4.1, of directories at the edge), or the internal
-// server refused it without saying more.
+// wrong (RFC 3463 3.2), no host takes it (5.4.1, of directories at the edge), it leads nowhere (5.2.4,
+// as OpenSMTPD has it), or the internal server refused it without saying more.
 func (r *recipient) unknown(reply *mail.Reply) bool {
 	if reply == nil || reply.Code/100 != 5 {
 		return false
@@ -32,7 +32,7 @@ func (r *recipient) unknown(reply *mail.Reply) bool {
 	case r.upstream == nil:
 		return false
 	default:
-		return e == [3]int{5, 4, 1} || e[1] == 0 && e[2] == 0 && (reply.Code == 550 || reply.Code == 551 || reply.Code == 553)
+		return e == [3]int{5, 4, 1} || e == [3]int{5, 2, 4} || e[1] == 0 && e[2] == 0 && (reply.Code == 550 || reply.Code == 551 || reply.Code == 553)
 	}
 }
 

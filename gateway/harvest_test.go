@@ -121,7 +121,7 @@ func TestS46_TrustedRelaysAreSpared(t *testing.T) {
 
 func TestS46_WhatSaysThatNobodyIsThere(t *testing.T) {
 	for text, unknown := range map[string]bool{
-		"550 5.1.1": true, "550 5.1.10": true, "553 5.1.3": true, "550 5.4.1": true, "550 5.0.0": true, "551 5.0.0": true,
+		"550 5.1.1": true, "550 5.1.10": true, "553 5.1.3": true, "550 5.4.1": true, "524 5.2.4": true, "550 5.0.0": true, "551 5.0.0": true,
 		"550 5.7.1": false, "554 5.7.1": false, "552 5.2.2": false, "450 4.1.1": false, "554 5.0.0": false, "451 4.0.0": false,
 	} {
 		var r mail.Reply

@@ -25,6 +25,8 @@ run cmd/postern TestC04_WorstCPU -worst.size="${WORST:-51100}"
 run cmd/postern TestD04_PowerCuts -power.cuts="${CUTS:-70}"
 run cmd/postern TestD16_NoConnectionIsRefused -restart.count="${RESTARTS:-60}" -restart.every=10s
 run cmd/postern TestS35_SlowScanner -busy.messages="${BUSY:-2000}" -busy.scan=1s
+run cmd/postern TestP11_Exim -interop
+run cmd/postern TestP11_OpenSMTPD -interop
 if [ "${SUITE:-yes}" != no ]; then
 	echo "== all tests" >&2
 	go test -json -timeout 30m ./... >"$results.all" || status=1
