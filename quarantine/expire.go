@@ -109,6 +109,9 @@ func (s *Store) expire(ctx context.Context, ids []string, now time.Time) error {
 			return err
 		}
 	}
+	if err := s.blobs.Forget(gone); err != nil { // else a power cut leaves files that nobody has a row of
+		return err
+	}
 	s.note(used)
 	return s.o.DB.Write(ctx, func(tx *store.Tx) error {
 		for _, id := range gone {

@@ -40,6 +40,7 @@ type Blobs interface {
 	Open(ctx context.Context, id string) (io.ReadCloser, error)    // fs.ErrNotExist when there is none
 	Raw(ctx context.Context, id string) (io.ReadCloser, error)     // as it lies there, for a backup
 	Delete(ctx context.Context, id string) error                   // nil when there is none
+	Forget(ids []string) error                                     // no power cut brings them back, which Delete removed
 	Stat(ctx context.Context, id string) (changed time.Time, ok bool, err error)
 	Walk(ctx context.Context, fn func(ids []string) error) error              // all of them, some at a time
 	SetAside(ctx context.Context, id string) error                            // out of Walk's way, until Clean

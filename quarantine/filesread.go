@@ -141,6 +141,21 @@ func (b *files) Delete(ctx context.Context, id string) error {
 	return nil
 }
 
+func (b *files) Forget(ids []string) error {
+	synced := map[string]bool{}
+	for _, id := range ids {
+		dir, _ := place(id)
+		if synced[dir] {
+			continue
+		}
+		synced[dir] = true
+		if err := b.fs.SyncDir(dir); err != nil {
+			return b.distrust("sync message folder", err)
+		}
+	}
+	return nil
+}
+
 func (b *files) Stat(ctx context.Context, id string) (changed time.Time, ok bool, err error) {
 	if !validID(id) {
 		return changed, false, nil

@@ -12,6 +12,7 @@ import (
 
 	"postern/journal"
 	"postern/quarantine"
+	"postern/testkit"
 )
 
 var (
@@ -73,7 +74,8 @@ func TestP05_EveryCallFailsOnce(t *testing.T) {
 		}
 	}
 	hits, stops := map[string]int{}, 0
-	for _, f := range faultsOf(calls, kinds) {
+	faults := faultsOf(calls, kinds)
+	for _, f := range faults {
 		disk.arm(f.at, f.kind, f.with)
 		batch := send(faultBatch()...)
 		hit, _, _ := disk.disarm()
@@ -109,7 +111,8 @@ func TestP05_EveryCallFailsOnce(t *testing.T) {
 		t.Errorf("%v\n%s", err, g.log)
 	}
 	auditFaults(t, s, inside, sent)
-	t.Logf("faults: %d calls a batch, %d restarts, %d messages; failed: %v", calls, stops, len(sent), hits)
+	t.Logf("failed: %v", hits)
+	testkit.Figure(t, "%d calls failed once each, of %d kinds; %d messages, none lost; %d restarts after a failed sync or what may be damage", len(faults), len(hits), len(sent), stops)
 }
 
 // A fault is a call that is to fail.

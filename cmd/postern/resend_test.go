@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"postern/testkit"
 )
 
 var resendCuts = flag.Int("resend.cuts", 60, "how many connections TestD13_CutsBetweenThe250s cuts")
@@ -90,7 +92,7 @@ func TestD13_CutsBetweenThe250s(t *testing.T) {
 	if int(cuts.Load()) < *resendCuts/2 {
 		t.Errorf("only %d connections were cut", cuts.Load())
 	}
-	t.Logf("resends: %d messages, %d connections cut before their answer was read, %d duplicates", *resendCuts, cuts.Load(), duplicates)
+	testkit.Figure(t, "%d messages, %d connections cut before their answer was read, %d duplicates", *resendCuts, cuts.Load(), duplicates)
 }
 
 // hangUp closes a connection: by a reset, or as usual.
