@@ -13,22 +13,22 @@ import (
 const (
 	countFor = time.Hour // the same once more within it is counted, and told in one line
 	mostTold = 60        // refusals of one actor that are told one by one within it; the others are counted
+	mostAnon = 300       // of all who are not signed in
 	mostActs = 50        // acts that are counted apart
 )
 
-// Refuse notes what somebody tried and was refused. The same again (who, what, with what) within
-// an hour is counted, and so is all that one actor tries beyond 60 refusals an hour; the count is
-// a line of its own when the hour is over: see Settle.
+// Refuse notes what somebody tried and was refused. The same again (who, what, with what; from
+// where, when nobody is signed in) within an hour is counted, and so is all that one actor tries
+// beyond 60 refusals an hour; the count is a line of its own when the hour is over: see Settle.
 func (l *Log) Refuse(ctx context.Context, line Line) error {
 	line.bound()
-	tell, err := l.refused.take(&line, l.o.Clock()), l.Settle(ctx, false)
-	if err != nil || !tell {
-		return err
+	var err error
+	if l.refused.take(&line, l.o.Clock()) {
+		if err = l.Note(ctx, line); err != nil {
+			l.refused.forget(&line)
+		}
 	}
-	if err = l.Note(ctx, line); err != nil {
-		l.refused.forget(&line)
-	}
-	return err
+	return errors.Join(err, l.Settle(ctx, false))
 }
 
 // Settle writes what was counted in hours that are over; all: whatever was counted so far, which
@@ -50,7 +50,14 @@ type refusals struct {
 }
 
 // An attempt is what somebody tried; of those beyond mostTold it has the actor alone.
-type attempt struct{ who, act, object string }
+type attempt struct{ who, from, act, object string }
+
+func attemptOf(line *Line) attempt {
+	if line.Who != "" {
+		return attempt{who: line.Who, act: line.Act, object: line.Object}
+	}
+	return attempt{from: line.From, act: line.Act, object: line.Object}
+}
 
 type tries struct {
 	first Line
@@ -67,7 +74,10 @@ func (r *refusals) take(line *Line, now time.Time) bool {
 	if r.tried == nil {
 		r.tried, r.told = map[attempt]*tries{}, map[string]*tries{}
 	}
-	key := attempt{line.Who, line.Act, line.Object}
+	key, most := attemptOf(line), mostTold
+	if line.Who == "" {
+		most = mostAnon
+	}
 	before := r.tried[key]
 	if before != nil && now.Sub(before.since) < countFor {
 		before.n, before.last = before.n+1, now
@@ -78,7 +88,7 @@ func (r *refusals) take(line *Line, now time.Time) bool {
 		by = &tries{since: now}
 		r.told[line.Who] = by
 	}
-	if by.n < mostTold {
+	if by.n < most {
 		by.n++
 		r.tried[key] = &tries{first: *line, since: now, last: now}
 		if before != nil && before.n > 0 {
@@ -102,7 +112,7 @@ func (r *refusals) take(line *Line, now time.Time) bool {
 func (r *refusals) forget(line *Line) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.tried, attempt{line.Who, line.Act, line.Object})
+	delete(r.tried, attemptOf(line))
 }
 
 // due takes out what was tried in hours that are over, and gives lines of what was counted.

@@ -120,3 +120,26 @@ func TestW13_CountsAreNotLost(t *testing.T) {
 		t.Errorf("%+v", lines)
 	}
 }
+
+// Whoever is not signed in is told by where they come from, and all of them together fill no log.
+func TestW13_StrangersAreBounded(t *testing.T) {
+	l, now := clocked(t)
+	for i := range 400 {
+		for range 1 + 5/(i+1) {
+			line := audit.Line{By: "page", From: fmt.Sprintf("2001:db8::%x", i), Act: "sign-in", Object: "password", Result: "refused"}
+			if err := l.Refuse(t.Context(), line); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n, _, err := l.Verify(t.Context()); n != 300 || err != nil {
+		t.Fatal(n, err)
+	}
+	*now = now.Add(time.Hour)
+	if err := l.Settle(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := l.Verify(t.Context()); n != 306 || err != nil {
+		t.Fatal(n, err)
+	}
+}

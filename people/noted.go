@@ -50,7 +50,7 @@ func (s *Store) note(ctx context.Context, who *Actor, act, object string, err er
 	case err == nil:
 	case errors.Is(err, ErrForbidden), errors.Is(err, ErrSignIn), errors.Is(err, ErrLastAdmin), errors.Is(err, ErrTaken), errors.Is(err, ErrNotFound), errors.As(err, &invalid):
 		l.Result, l.Note = "refused", err.Error()
-		if act != signInAct { // how often that is tried is bounded, and each is of interest
+		if act != signInAct || l.Who == "" { // how often an account is tried is bounded, and each time is of interest
 			write = s.o.Audit.Refuse
 		}
 	default:

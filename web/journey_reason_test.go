@@ -81,13 +81,22 @@ func TestJourneyReasons(t *testing.T) {
 	v.until("r opens the panel", `document.querySelector("#release[open]") && document.activeElement.id === "release-why"`)
 	enter("asked for")
 	v.until("it is released", `document.body.innerText.includes("Released")`)
+	v.open("/m/" + sampleID(4) + "?act=allow")
+	if err := chromedp.Do(v.ctx, chromedp.Click(chromedp.CSS("#allow-form button[formaction]"))); err != nil {
+		t.Fatal(err)
+	}
+	v.until("what an entry would let in is told without a reason", `document.querySelector("#effect").innerText.includes("In the last 30 days")`)
+	v.keys("R")
+	v.eval(`document.querySelector("#allow-why").focus()`)
+	enter("partner")
+	v.until("it is released and allowed", `document.body.innerText.includes("Released")`)
 	var got []string
 	for _, a := range v.acts() {
 		if a.Do != review.Seen {
 			got = append(got, string(a.Do)+" "+a.Reason)
 		}
 	}
-	if want := []string{"spam junk", "delete old", "release asked for"}; !slices.Equal(got, want) {
+	if want := []string{"spam junk", "delete old", "release asked for", "release partner"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
