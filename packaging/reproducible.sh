@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 epoch=$(git log -1 --format=%ct)
+commit=$(git rev-parse HEAD)
+export COMMIT="$commit"
 build() { # FOLDER UMASK ZONE
 	mkdir -p "$work/$1"
 	git archive HEAD | tar -x -C "$work/$1"

@@ -1,6 +1,7 @@
 // Command sbom prints the bill of materials of a compiled Go program as CycloneDX 1.6 JSON: what
 // the program itself says it was built from (runtime/debug.BuildInfo). It has no time and no random
-// number in it, so that the same program has the same bill.
+// number in it, so that the same program has the same bill. With -commit it prints the provenance
+// instead: what the program was made from, and how.
 package main
 
 import (
@@ -20,12 +21,13 @@ import (
 
 func main() {
 	version := flag.String("version", "", "version of the program")
+	commit := flag.String("commit", "", "print the provenance, of a program built from this commit")
 	flag.Parse()
 	if flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: sbom [-version V] PROGRAM")
+		fmt.Fprintln(os.Stderr, "usage: sbom [-version V] [-commit HASH] PROGRAM")
 		os.Exit(2)
 	}
-	if err := write(os.Stdout, flag.Arg(0), *version); err != nil {
+	if err := write(os.Stdout, flag.Arg(0), *version, *commit); err != nil {
 		fmt.Fprintln(os.Stderr, "sbom:", err)
 		os.Exit(1)
 	}
@@ -71,8 +73,8 @@ type dependency struct {
 	On  []string `json:"dependsOn,omitempty"`
 }
 
-// write prints the bill of the program in file.
-func write(w io.Writer, file, version string) error {
+// write prints the bill of the program in file, or its provenance.
+func write(w io.Writer, file, version, commit string) error {
 	info, err := buildinfo.ReadFile(file)
 	if err != nil {
 		return err
@@ -86,8 +88,12 @@ func write(w io.Writer, file, version string) error {
 	if _, err := io.Copy(sum, f); err != nil {
 		return err
 	}
+	digest := hex.EncodeToString(sum.Sum(nil))
+	if commit != "" {
+		return provenance(w, file, digest, commit, version, info)
+	}
 	b := billOf(info, version)
-	b.Metadata.Component.Hashes = []hash{{"SHA-256", hex.EncodeToString(sum.Sum(nil))}}
+	b.Metadata.Component.Hashes = []hash{{"SHA-256", digest}}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(b)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"regexp"
@@ -18,7 +20,7 @@ func TestP07_BillOfMaterials(t *testing.T) {
 	}
 	var one, two bytes.Buffer
 	for _, to := range []*bytes.Buffer{&one, &two} {
-		if err := write(to, self, "1.2.3"); err != nil {
+		if err := write(to, self, "1.2.3", ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -35,7 +37,7 @@ func TestP07_BillOfMaterials(t *testing.T) {
 	if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(b.Metadata.Component.Hashes[0].Content) {
 		t.Errorf("%+v", b.Metadata.Component.Hashes)
 	}
-	if err := write(&one, "main_test.go", ""); err == nil {
+	if err := write(&one, "main_test.go", "", ""); err == nil {
 		t.Error("a text has a bill")
 	}
 }
@@ -55,5 +57,33 @@ func TestP07_BillNamesWhatIsInIt(t *testing.T) {
 	}
 	if len(b.Metadata.Properties) != 1 || b.Metadata.Component.Version != "(devel)" {
 		t.Errorf("%+v", b.Metadata)
+	}
+}
+
+// The provenance is about the same bytes, and names the commit and every module.
+func TestP07_Provenance(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := write(&out, self, "1.2.3", "0123456789abcdef"); err != nil {
+		t.Fatal(err)
+	}
+	var s statement
+	if err := json.Unmarshal(out.Bytes(), &s); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(text)
+	if s.Type != "https://in-toto.io/Statement/v1" || s.PredicateType != "https://slsa.dev/provenance/v1" || s.Subject[0].Digest["sha256"] != hex.EncodeToString(sum[:]) {
+		t.Errorf("%+v", s)
+	}
+	d := s.Predicate.Definition
+	if d.Resolved[0].Digest["gitCommit"] != "0123456789abcdef" || d.Parameters["version"] != "1.2.3" || d.Parameters["GOOS"] == "" || s.Predicate.Run.Builder.ID == "" {
+		t.Errorf("%+v", d)
 	}
 }
