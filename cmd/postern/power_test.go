@@ -162,11 +162,12 @@ func recordLoad(t *testing.T) (s *site, trace string) {
 	return s, trace
 }
 
-// recorded waits until the recorder, which nobody is the parent of, has written all.
+// recorded waits until the recorder, which nobody is the parent of, has written all. It writes
+// process ids in a column of five.
 func recorded(t *testing.T, trace string, pid int) {
 	t.Helper()
-	last := []byte(strconv.Itoa(pid) + " +++ exited with")
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); pause(t.Context(), 20*time.Millisecond) {
+	last := fmt.Appendf(nil, "\n%-5d +++ exited with", pid)
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); pause(t.Context(), 20*time.Millisecond) {
 		f, err := os.Open(trace)
 		if err != nil {
 			t.Fatal(err)
