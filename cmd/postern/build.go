@@ -43,7 +43,8 @@ type program struct {
 	breaker  *breaker.Breaker // nil: off
 	desk     *review.Desk
 	digests  *digest.Digests
-	sockets  sockets // of systemd
+	sockets  sockets        // of systemd
+	doors    []gateway.Door // of those for mail, where systemd opened them
 }
 
 // build makes everything that serve needs. close what it returns.

@@ -78,6 +78,10 @@ func (c *serveCmd) Run(out output) error {
 	}
 	defer opened.close()
 	listeners := opened.take("smtp")
+	var doors []gateway.Door
+	for _, l := range listeners {
+		doors = append(doors, cfg.doorAt(l))
+	}
 	if len(listeners) == 0 {
 		if listeners, err = listen(cfg.Listen); err != nil {
 			return err
@@ -92,7 +96,7 @@ func (c *serveCmd) Run(out output) error {
 		return err
 	}
 	defer p.close()
-	p.sockets = opened
+	p.sockets, p.doors = opened, doors
 	go func() {
 		for {
 			select {
@@ -180,6 +184,9 @@ const certificateStep = 30 * time.Second
 
 // door is what is special about the nth listener.
 func (p *program) door(n int) gateway.Door {
+	if n < len(p.doors) {
+		return p.doors[n]
+	}
 	if n < len(p.cfg.Listen) {
 		return p.cfg.TLS.door(p.cfg.Listen[n])
 	}
