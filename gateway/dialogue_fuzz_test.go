@@ -21,7 +21,7 @@ var pieces = []string{ // a constant table
 	"MAIL FROM:<c@x.test> SIZE=999999\r\n", "MAIL FROM:<\xc3\xa9@x.test> SMTPUTF8\r\n", "MAIL FROM:<\xff@x.test>\r\n", "MAIL FROM:<refused@x.test>\r\n", "MAIL FROM:<a@x.test> FOO\r\n",
 	"RCPT TO:<b@y.test>\r\n", "RCPT TO:<c@y.test> NOTIFY=NEVER\r\n", "RCPT TO:<no@y.test>\r\n", "RCPT TO:<later@y.test>\r\n", "RCPT TO:<bye@y.test>\r\n", "RCPT TO:<postmaster>\r\n", "RCPT TO:<a%b@y.test>\r\n",
 	"DATA\r\n", "data\r\n", "DATA x\r\n", "DATA\r\nSubject: x\r\n\r\nhello\r\n.\r\n", "DATA\r\n.\r\n", "Subject: x\r\n", "\r\n", ".\r\n", "..\r\n", ".x\r\n", "x\ny\r\n", "x\ry\r\n", "\r\n.\r\n", "\n.\r\n", "\r\n.\n", "\r\r\n.\r\n",
-	"RSET\r\n", "RSET x\r\n", "NOOP\r\n", "noop x\r\n", "VRFY a\r\n", "HELP\r\n", "QUIT\r\n", "QUIT x\r\n", "EXPN a\r\n", "AUTH PLAIN\r\n", "XCLIENT ADDR=192.0.2.1\r\n", "STARTTLS\r\n", "STARTTLS x\r\n",
+	"RSET\r\n", "RSET x\r\n", "NOOP\r\n", "noop x\r\n", "VRFY a\r\n", "HELP\r\n", "QUIT\r\n", "QUIT x\r\n", "EXPN a\r\n", "AUTH PLAIN\r\n", "XCLIENT ADDR=192.0.2.1\r\n", "xclient addr=IPV6:2001:db8::1 helo=x proto=smtp\r\n", "XCLIENT ADDR=1 PORT=1\r\n", "STARTTLS\r\n", "STARTTLS x\r\n",
 	"BDAT 3 LAST\r\nabc", "BDAT 0 LAST\r\n", "bdat 5\r\nab\r\n\r", "BDAT 4 last\r\n\n.\r\n", "BDAT 3\r\n.\r\n", "BDAT 0\r\n", "BDAT 200\r\n", "BDAT 99999999\r\n", "BDAT 99999999999999999999\r\n", "BDAT -1\r\n", "BDAT 3 LAST X\r\n", "BDAT\r\n", "BDAT 0x10\r\n",
 	"GET / HTTP/1.1\r\n", "FOO\r\n", "Host: x\r\n", "\x00\r\n", "NOOP\n", "NOOP \r", strings.Repeat("x", 600), strings.Repeat("y", 1100) + "\r\n", "MAIL", " ", "RCPT TO:<inj@y.test>",
 }
@@ -43,7 +43,7 @@ func FuzzDialogue(f *testing.F) {
 	f.Add([]byte{0, 4, 12, 13, 19, 24, 28, 26, 4, 12, 23, 41}, []byte{1, 2, 3})
 	f.Add([]byte{1, 5, 14, 19, 15, 22, 0, 8, 12, 19, 29, 31}, []byte{7})
 	f.Add([]byte{0, 4, 12, 19, 24, 4, 12}, []byte{})
-	f.Add([]byte{0, 4, 12, 50, 12, 51, 4, 12, 48, 52, 37, 35, 4, 12, 54, 31}, []byte{5})
+	f.Add([]byte{0, 4, 12, 52, 12, 53, 4, 12, 50, 54, 37, 35, 45, 0, 4, 12, 46, 56, 31}, []byte{5})
 	f.Add([]byte{0, 4, 12, 35, 12, 36, 45, 50, 50, 50, 50, 50}, []byte{0})
 	f.Fuzz(func(t *testing.T, script, sizes []byte) {
 		if len(script) <= 60 {
@@ -57,6 +57,7 @@ func FuzzDialogue(f *testing.F) {
 func TestS14_DialogueAgainstReference(t *testing.T) {
 	r := newRand(t)
 	accepted, ends := 0, map[string]int{}
+	bdat := slices.IndexFunc(pieces, func(p string) bool { return strings.HasPrefix(p, "BDAT") })
 	for range 4000 {
 		script := []byte{0}
 		for range r.IntN(25) {
@@ -66,7 +67,9 @@ func TestS14_DialogueAgainstReference(t *testing.T) {
 			case 1: // a message
 				script = append(script, 4, 12, 22)
 			case 3: // one in chunks
-				script = append(script, 4, 12, byte(48+r.IntN(6)), byte(48+r.IntN(6)), byte(48+r.IntN(4)))
+				script = append(script, 4, 12, byte(bdat+r.IntN(6)), byte(bdat+r.IntN(6)), byte(bdat+r.IntN(4)))
+			case 4: // another client
+				script = append(script, byte(bdat-4-r.IntN(3)), 0)
 			case 2: // one with an odd body
 				script = append(script, 4, 12, 19, byte(24+r.IntN(11)), byte(24+r.IntN(11)))
 			default:
@@ -105,7 +108,8 @@ type reference struct {
 	log      []string // what the flow must see
 	messages []string
 
-	chunking       bool
+	extras         bool // CHUNKING is offered, and XCLIENT allowed
+	claimed        claim
 	greeted        bool
 	ext            offered
 	utf8           bool
@@ -214,8 +218,10 @@ func (m *reference) command(text string) {
 		} else {
 			m.fault("502")
 		}
-	case "EXPN", "AUTH", "XCLIENT":
+	case "EXPN", "AUTH":
 		m.fault("502")
+	case "XCLIENT":
+		m.xclient(arg)
 	case "BDAT":
 		m.bdat(arg)
 	case "GET", "POST":
@@ -311,6 +317,22 @@ func (m *reference) data(arg string) {
 	}
 }
 
+func (m *reference) xclient(arg string) {
+	c, ok := m.claimed.read(arg)
+	switch {
+	case !m.extras:
+		m.fault("502")
+	case m.mail:
+		m.fault("503")
+	case !ok:
+		m.fault("501")
+	default:
+		m.say("220")
+		m.claimed, m.greeted, m.ext, m.faults, m.idling = c, false, offered{}, 0, 0
+		m.log = append(m.log, "connect "+c.client.Addr().String())
+	}
+}
+
 // octets takes a chunk; ok is false when the client left in it.
 func (m *reference) octets(n int64) (chunk []byte, ok bool) {
 	if int64(len(m.in)) < n {
@@ -335,7 +357,7 @@ func (m *reference) unwanted(n int64, code string) {
 func (m *reference) bdat(arg string) {
 	n, last, ok := parseChunk(arg)
 	switch {
-	case !m.chunking:
+	case !m.extras:
 		m.hangUp("503")
 		return
 	case !ok:
@@ -450,9 +472,9 @@ func (c *cutConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func checkDialogue(t *testing.T, in, sizes []byte, chunking bool) *reference {
+func checkDialogue(t *testing.T, in, sizes []byte, extras bool) *reference {
 	t.Helper()
-	m := &reference{in: in, chunking: chunking}
+	m := &reference{in: in, extras: extras, log: []string{"connect invalid IP"}}
 	m.run()
 	flow := &fakeFlow{changed: make(chan struct{}, 1)}
 	flow.onBegin = func(from mail.Address, _ mail.Options) *mail.Reply {
@@ -472,7 +494,7 @@ func checkDialogue(t *testing.T, in, sizes []byte, chunking bool) *reference {
 		}
 		return nil
 	}
-	replies := splitReplies(t, converse(flow, chunking, &cutConn{scriptedConn: scriptedConn{in: bytes.Clone(in), sizes: bytes.Clone(sizes)}}))
+	replies := splitReplies(t, converse(flow, extras, &cutConn{scriptedConn: scriptedConn{in: bytes.Clone(in), sizes: bytes.Clone(sizes)}}))
 	for i, r := range replies {
 		if i >= len(m.codes) || r[:3] != m.codes[i] && !(m.codes[i] == "4or5" && strings.Contains("451 552 550", r[:3])) {
 			t.Fatalf("%q: reply %d is %q; want %v, got %q", in, i, r, m.codes, replies)
@@ -483,7 +505,7 @@ func checkDialogue(t *testing.T, in, sizes []byte, chunking bool) *reference {
 	}
 	var log, messages []string
 	for _, e := range flow.events {
-		if strings.HasPrefix(e, "mail") || strings.HasPrefix(e, "rcpt") || e == "data" {
+		if strings.HasPrefix(e, "mail") || strings.HasPrefix(e, "rcpt") || e == "data" || strings.HasPrefix(e, "connect") {
 			log = append(log, e)
 		}
 	}
@@ -510,8 +532,8 @@ func checkDialogue(t *testing.T, in, sizes []byte, chunking bool) *reference {
 }
 
 // converse hands one connection to go-smtp, without a network, and gives what was answered.
-func converse(flow *fakeFlow, chunking bool, c *cutConn) string {
-	f := newFront(Config{Hostname: "gw.test", Limits: dialogueLimits, Chunking: chunking}, slog.New(slog.DiscardHandler), flow.connect, dialogueExtensions)
+func converse(flow *fakeFlow, extras bool, c *cutConn) string {
+	f := newFront(Config{Hostname: "gw.test", Limits: dialogueLimits, Chunking: extras}, slog.New(slog.DiscardHandler), flow.connect, dialogueExtensions)
 	server := f.engine()
 	inner := &handOver{addr: c.LocalAddr(), ch: make(chan *adapter), closed: make(chan struct{})}
 	served, done := make(chan struct{}), make(chan struct{})
@@ -520,7 +542,11 @@ func converse(flow *fakeFlow, chunking bool, c *cutConn) string {
 		_ = server.Serve(inner)
 	}()
 	ctx, cancel := context.WithCancelCause(context.Background())
-	inner.push(&adapter{w: newWire(c, "gw.test", &f.cfg.Limits), front: f, talk: flow.connect(ctx, mail.Client{}), cancel: cancel, done: func() { close(done) }})
+	a := &adapter{w: newWire(c, "gw.test", &f.cfg.Limits), front: f, talk: flow.connect(ctx, mail.Client{}), cancel: cancel, done: func() { close(done) }}
+	if extras {
+		a.assume = func(a *adapter) bool { a.talk = flow.connect(ctx, a.client); return true }
+	}
+	inner.push(a)
 	<-done
 	inner.Close()
 	<-served
