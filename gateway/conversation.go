@@ -27,7 +27,7 @@ type conversation struct {
 
 	mu          sync.Mutex
 	current     *transaction
-	unconfirmed *fingerprint // of a message whose 250 may not have reached the client (RFC 1047)
+	unconfirmed *memory // of a message whose 250 may not have reached the client (RFC 1047)
 	ended       bool
 }
 
@@ -109,22 +109,22 @@ func (c *conversation) confirm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.unconfirmed != nil {
-		c.g.resends.settle(*c.unconfirmed, c, false)
+		c.g.resends.settle(c.unconfirmed.print, c, false)
 	}
 	c.unconfirmed = nil
 }
 
-// delivered notes a message that the internal server has taken whole, until confirm.
-func (c *conversation) delivered(f fingerprint) {
+// remember notes a message that the internal server has taken, until confirm.
+func (c *conversation) remember(m memory) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
-		c.g.resends.add(f, c.g.now())
-		c.g.resends.settle(f, c, false)
+		c.g.resends.add(m)
+		c.g.resends.settle(m.print, c, false)
 		return
 	}
-	c.g.resends.settle(f, c, true)
-	c.unconfirmed = &f
+	c.g.resends.settle(m.print, c, true)
+	c.unconfirmed = &m
 }
 
 // left tells whether the client has hung up, though we may not have come to read that. It may be
@@ -149,8 +149,8 @@ func (c *conversation) end(cause error) {
 	c.mu.Lock()
 	t := c.current
 	if c.unconfirmed != nil {
-		c.g.resends.add(*c.unconfirmed, c.g.now())
-		c.g.resends.settle(*c.unconfirmed, c, false)
+		c.g.resends.add(*c.unconfirmed)
+		c.g.resends.settle(c.unconfirmed.print, c, false)
 	}
 	c.unconfirmed, c.ended = nil, true
 	c.mu.Unlock()

@@ -80,15 +80,5 @@ func undecided(rcpts []*recipient) bool {
 	return false
 }
 
-// delivered reports whether the internal server has taken all copies.
-func delivered(rcpts []*recipient) bool {
-	for _, r := range rcpts {
-		if r.did != rules.Deliver {
-			return false
-		}
-	}
-	return true
-}
-
 // taken reports whether the internal server has taken this copy.
 func (r *recipient) taken() bool { return r.did == rules.Deliver && r.refused == nil }

@@ -26,15 +26,17 @@ type fingerprint struct {
 	envelope uint64
 }
 
+// A memory is a message that the internal server took, for all its recipients or some.
 type memory struct {
 	print fingerprint
+	id    string // of the transaction
 	at    time.Time
 }
 
 // resends is a bounded memory of fingerprints, oldest out first.
 type resends struct {
 	mu    sync.Mutex
-	known map[fingerprint]time.Time
+	known map[fingerprint]memory
 	order []memory // a ring once it is full
 	next  int
 	under map[fingerprint]underway
@@ -44,6 +46,7 @@ type resends struct {
 // whether its client has heard so.
 type underway struct {
 	on   *conversation
+	id   string
 	told bool
 }
 
@@ -51,61 +54,63 @@ type underway struct {
 type resent uint8
 
 const (
-	unsent       resent = iota // nobody has sent it, or on purpose again
-	wasDelivered               // it was delivered, and the client did not learn so
-	isUnderway                 // it is being delivered, for a client that is gone
+	unsent     resent = iota // nobody has sent it, or on purpose again
+	wasTaken                 // the internal server took it, and the client did not learn so
+	isUnderway               // it is being delivered, for a client that is gone
 )
 
-// begin tells what a message is; one that is unsent is under way from now on, until settle or add.
-func (r *resends) begin(f fingerprint, on *conversation, now time.Time) resent {
+// begin tells what a message is, and the id that it had; one that is unsent is under way from now on,
+// until settle or add.
+func (r *resends) begin(f fingerprint, on *conversation, id string, now time.Time) (what resent, first string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if at, ok := r.known[f]; ok && now.Sub(at) < resendAge {
-		return wasDelivered
+	if m, ok := r.known[f]; ok && now.Sub(m.at) < resendAge {
+		return wasTaken, m.id
 	}
 	if other, ok := r.under[f]; ok && other.on != on && other.on.left() {
 		if other.told {
-			return wasDelivered
+			return wasTaken, other.id
 		}
-		return isUnderway
+		return isUnderway, other.id
 	}
 	if r.under == nil {
 		r.under = map[fingerprint]underway{}
 	}
-	r.under[f] = underway{on: on}
-	return unsent
+	r.under[f] = underway{on: on, id: id}
+	return unsent, ""
 }
 
 // settle ends what began on a connection: with told its client has yet to learn that it was
-// delivered, else there is nothing to be known of it.
+// taken, else there is nothing to be known of it.
 func (r *resends) settle(f fingerprint, on *conversation, told bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.under[f].on != on {
+	u := r.under[f]
+	if u.on != on {
 		return
 	}
 	if delete(r.under, f); told {
-		r.under[f] = underway{on, true}
+		u.told = true
+		r.under[f] = u
 	}
 }
 
-func (r *resends) add(f fingerprint, now time.Time) {
+func (r *resends) add(d memory) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.known == nil {
-		r.known = map[fingerprint]time.Time{}
+		r.known = map[fingerprint]memory{}
 	}
-	d := memory{f, now}
 	if len(r.order) < resendMax {
 		r.order = append(r.order, d)
 	} else {
-		if old := r.order[r.next]; r.known[old.print].Equal(old.at) {
+		if old := r.order[r.next]; r.known[old.print] == old {
 			delete(r.known, old.print)
 		}
 		r.order[r.next] = d
 		r.next = (r.next + 1) % resendMax
 	}
-	r.known[f] = now
+	r.known[d.print] = d
 }
 
 // print makes the fingerprint of a transaction, whose content was summed up while it came. A

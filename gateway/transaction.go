@@ -280,16 +280,16 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 	}
 	print, known := t.print()
 	if known = known && !t.g.cfg.RelayResends; known {
-		switch t.g.resends.begin(print, t.c, t.g.now()) {
-		case wasDelivered:
-			return t.again(rcpts)
+		switch what, first := t.g.resends.begin(print, t.c, t.env.ID, t.g.now()); what {
+		case wasTaken:
+			return t.again(rcpts, first)
 		case isUnderway:
 			t.note("sent again", "it is being delivered for a connection that broke")
 			return replyLater
 		case unsent:
 		}
 		defer func() {
-			if known { // not delivered, or not as a whole
+			if known { // the internal server has nothing of it
 				t.g.resends.settle(print, t.c, false)
 			}
 		}()
@@ -304,8 +304,8 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 	}
 	reply = t.dispose(ctx, rcpts)
 	t.vouch(rcpts)
-	if known && delivered(rcpts) {
-		t.c.delivered(print)
+	if known && t.taken != nil {
+		t.c.remember(memory{print, t.env.ID, t.g.now()})
 		known = false
 	}
 	return reply
@@ -388,10 +388,10 @@ func (t *transaction) inspect(u upload) *mail.Reply {
 
 // again answers for a message that the internal server took already, though our client did not
 // learn it.
-func (t *transaction) again(rcpts []*recipient) *mail.Reply {
-	t.note("sent again", "it was delivered, but the connection broke before the reply was read")
+func (t *transaction) again(rcpts []*recipient, first string) *mail.Reply {
+	t.note("sent again", "it was taken as "+first+", but the connection broke before the reply was read")
 	for _, r := range rcpts {
-		r.did, r.note = rules.Deliver, "delivered before"
+		r.did, r.note = rules.Deliver, "taken before, as "+first
 	}
 	return accepted(t.env.ID)
 }

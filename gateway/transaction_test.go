@@ -530,6 +530,45 @@ func TestD13_ASecondTryAfterALostReplyIsNotRelayedAgain(t *testing.T) {
 			}
 		})
 	}
+	t.Run("of two copies one is held", func(t *testing.T) {
+		b := newBed(t, byRecipient(map[string]rules.Verdict{"a@example.org": {Do: rules.Deliver}, "b@example.org": {Do: rules.Quarantine}}), append(twoFilters(), toFilter()))
+		for range 3 {
+			c := b.talk()
+			if r, _ := b.submit(t, c, []string{"a@example.org", "b@example.org"}, &textUpload{text: sample}); !r.OK() {
+				t.Error(r)
+			}
+			c.end(gone)
+		}
+		if len(b.up.got) != 1 || len(b.q.items) != 1 {
+			t.Errorf("%d delivered, %d held", len(b.up.got), len(b.q.items))
+		}
+	})
+	t.Run("while the first is on its way", func(t *testing.T) {
+		b := newBed(t, fakeRules{}, nil)
+		first, hungUp := b.talk(), false
+		first.gone = func() bool { return hungUp }
+		second := func() string {
+			r, _ := b.submit(t, b.talk(), to, &textUpload{text: sample})
+			return r.String()
+		}
+		b.after = func(call string) {
+			if call != "send" {
+				return
+			}
+			b.after = nil
+			hungUp = true
+			if r := second(); r != replyLater.String() {
+				t.Errorf("for a client that hung up meanwhile: %s", r)
+			}
+		}
+		b.submit(t, first, to, &textUpload{text: sample})
+		if r := second(); !strings.HasPrefix(r, "250") {
+			t.Errorf("when it was taken, before we saw that the client is gone: %s", r)
+		}
+		if len(b.up.got) != 1 {
+			t.Errorf("%d delivered", len(b.up.got))
+		}
+	})
 	t.Run("held is not remembered", func(t *testing.T) {
 		b := newBed(t, always(rules.Verdict{Do: rules.Quarantine}), nil)
 		for range 2 {
@@ -544,9 +583,11 @@ func TestD13_ASecondTryAfterALostReplyIsNotRelayedAgain(t *testing.T) {
 	t.Run("bounded", func(t *testing.T) {
 		var r resends
 		for i := range resendMax + 100 {
-			r.add(fingerprint{size: int64(i)}, time.Now())
+			r.add(memory{fingerprint{size: int64(i)}, "", time.Now()})
 		}
-		if len(r.known) != resendMax || len(r.order) != resendMax || r.begin(fingerprint{size: 99}, nil, time.Now()) != unsent || r.begin(fingerprint{size: 100}, nil, time.Now()) != wasDelivered {
+		oldest, _ := r.begin(fingerprint{size: 99}, nil, "", time.Now())
+		next, _ := r.begin(fingerprint{size: 100}, nil, "", time.Now())
+		if len(r.known) != resendMax || len(r.order) != resendMax || oldest != unsent || next != wasTaken {
 			t.Errorf("%d known, %d in order", len(r.known), len(r.order))
 		}
 	})
