@@ -104,6 +104,10 @@ func (a *adapter) newBody() *body {
 func (a *adapter) settle() {
 	code, r := a.code, a.answer
 	a.code, a.answer = 0, nil
+	if c := a.chunks; c != nil { // nobody took it: it must not be taken for commands
+		a.chunks = nil
+		c.skip()
+	}
 	if code == 0 {
 		return
 	}

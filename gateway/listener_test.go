@@ -37,6 +37,21 @@ func TestS10_EarlyTalker(t *testing.T) {
 	x.toData()
 }
 
+// Without a delay, too, what is there before the greeting is seen: behind a PROXY header here.
+func TestS10_EarlyTalkerWithoutADelay(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Proxies = []netip.Prefix{prefix("127.0.0.0/8")}
+	f := startFront(t, cfg)
+	x := f.raw(t)
+	x.send("PROXY TCP4 192.0.2.9 127.0.0.1 4242 25\r\nEHLO x\r\nMAIL FROM:<inj@x.test>\r\n")
+	x.want("554 5.5.0")
+	x.eof()
+	f.await(t, "connect 192.0.2.9; end: client spoke before its turn")
+	x = f.raw(t)
+	x.send("PROXY TCP4 192.0.2.9 127.0.0.1 4242 25\r\n")
+	x.want("220")
+}
+
 func v2header(command, family byte, addresses []byte) string {
 	h := append([]byte(nil), proxyV2...)
 	h = append(h, 0x20|command, family)
