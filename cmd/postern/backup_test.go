@@ -1,13 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -196,4 +199,75 @@ func TestD08_BackupAndRestoreCommands(t *testing.T) {
 	want(exitFailed, id, "backup", "-c", s.conf, folder+"/damaged.tar")
 	want(exitFailed, id, "restore", "--data", filepath.Join(s.dir, "d"), folder+"/damaged.tar")
 	want(exitFailed, id, "check", "--full", "--data", filepath.Join(s.dir, "d"))
+}
+
+// Root backs up a gateway that runs as another user, into a folder of root's alone, and restores into
+// a folder of that user's: nobody's files end up as somebody else's.
+func TestD08_BackupByRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: another user's data folder needs root (sudo go test -run TestD08_BackupByRoot ./cmd/postern)")
+	}
+	t.Parallel()
+	const nobody = 65534
+	s := newSite(t, newSink(t, nil).addr, "")
+	ids := holdSome(t, s, 2)
+	data := reachable(t)
+	if err := os.Rename(s.data, filepath.Join(data, "data")); err != nil {
+		t.Fatal(err)
+	}
+	old, fresh := filepath.Join(data, "data"), filepath.Join(data, "fresh")
+	if err := os.Mkdir(fresh, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	give := func(dir string) {
+		t.Helper()
+		if err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+			return errors.Join(err, os.Lchown(name, nobody, nobody))
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	give(old)
+	give(fresh)
+	folder := t.TempDir() // root's
+	if err := os.Chmod(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := s.child(t, "backup", "--data", old, folder); code != exitDone || !strings.Contains(stdout, "2 held messages") {
+		t.Fatalf("backup: exit %d\n%s%s", code, stdout, stderr)
+	}
+	if code, stdout, stderr := s.child(t, "restore", "--data", fresh, folder); code != exitDone {
+		t.Fatalf("restore: exit %d\n%s%s", code, stdout, stderr)
+	}
+	for _, dir := range []string{old, fresh} {
+		if err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			st, err := d.Info()
+			if err == nil && st.Sys().(*syscall.Stat_t).Uid != nobody {
+				t.Errorf("%s became another user's", name)
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	if code, stdout, _ := s.child(t, "held", "raw", ids[1], "--data", fresh); code != exitDone || !strings.Contains(stdout, gtube) {
+		t.Errorf("exit %d", code)
+	}
+}
+
+// reachable is a folder that every user may pass through.
+func reachable(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "postern-root-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
