@@ -95,7 +95,7 @@ func TestP05_EveryCallFailsOnce(t *testing.T) {
 			t.Errorf("%s: a failed sync was believed", name)
 		}
 		if stopped {
-			if f.with == syscall.ENOSPC || hit == "" {
+			if hit == "" || f.with == syscall.ENOSPC && !strings.HasPrefix(hit, "fsync postern.db") { // what a sync left of the database is in doubt, whatever it says
 				t.Errorf("%s: it does not go on: %s", name, after[0].reply)
 			}
 			stops++
