@@ -381,6 +381,7 @@ func (t *transaction) inspect(u upload) *mail.Reply {
 		return replyNUL
 	}
 	if looping(h, t.g.cfg.Hostname, t.g.cfg.Limits.Hops) {
+		t.g.log.Warn("a mail loop was ended: does the internal server, or who forwards for it, send mail back here?", "id", t.env.ID, "client", t.env.Client.Addr)
 		return replyLoop
 	}
 	return nil

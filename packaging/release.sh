@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 out=${OUT:-dist}
 # shellcheck source=packaging/version.sh
 . packaging/version.sh
-git diff --quiet HEAD 2>/dev/null || echo "release: what is built is not the commit alone: there are changes beside it" >&2
+! git rev-parse -q --verify HEAD >/dev/null 2>&1 || git diff --quiet HEAD || echo "release: what is built is not the commit alone: there are changes beside it" >&2
 mkdir -p "$out"
 export CGO_ENABLED=0 GOOS=linux GOTOOLCHAIN="${TOOLCHAIN:-$toolchain}" GOFLAGS=
 : >"$out/SHA256SUMS.new"

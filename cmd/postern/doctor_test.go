@@ -206,3 +206,25 @@ func TestDoctorOfOtherDoors(t *testing.T) {
 		}
 	}
 }
+
+// An internal server that sends all mail back to us: the message goes round once, is refused when
+// it comes for the second time, and the log has it (S-50).
+func TestS50_PostfixThatSendsItBack(t *testing.T) {
+	t.Parallel()
+	at := fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t))
+	inside := testkit.StartPostfix(t, testkit.PostfixOptions{Relay: at})
+	s := newSite(t, inside.Addr, "")
+	s.replace(t, `listen: ["127.0.0.1:0"]`, fmt.Sprintf("listen: [%q]", at))
+	g := s.serve(t)
+	sendMail(t, g.addr, letter("round", "round", "x\r\n"), "a@example.org")
+	end := g.log.must(t, 1, "msg", "message", "result", "refused")
+	if reply := fmt.Sprint(end["reply"]); !strings.HasPrefix(reply, "554 5.4.6") {
+		t.Errorf("%v", end)
+	}
+	if alerts := strings.Count(g.log.String(), "a mail loop was ended"); alerts != 1 {
+		t.Errorf("%d alerts\n%s", alerts, g.log)
+	}
+	if passed := strings.Count(g.log.String(), `"result":"delivered"`); passed < 1 || passed > 2 {
+		t.Errorf("it went round %d times\n%s", passed, g.log)
+	}
+}
