@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -260,8 +262,14 @@ func pack(t testing.TB, list []entry) []byte {
 // FuzzArchive: whatever the bytes are, nothing is written outside the folder, and nothing stays of
 // what was refused.
 func FuzzArchive(f *testing.F) {
-	archive, _ := saved(f, 1)
-	small := slices.DeleteFunc(entries(f, archive), func(e entry) bool { return e.name == store.File })
+	about := entry{name: "postern-backup.json", text: []byte(`{"format": 1, "version": "test"}`)}
+	small := []entry{about, {name: "digest.key", text: []byte("secret")}, {name: "messages/B/01K9ZT0A6X2V9S3M8Q4R5W7Y1B.eml.zst", text: []byte("x")},
+		{name: "postern.db", text: []byte("y")}}
+	sums := entry{name: "SHA256SUMS"}
+	for _, e := range small {
+		sums.text = fmt.Appendf(sums.text, "%x  %s\n", sha256.Sum256(e.text), e.name)
+	}
+	small = append(small, sums, entry{name: "x"}) // all but whole: a success waits for the disk
 	f.Add(pack(f, small))
 	f.Add(pack(f, []entry{small[0], {name: "../x", text: []byte("x")}}))
 	f.Add(pack(f, []entry{small[0], {name: "x", kind: tar.TypeSymlink}, {name: "x/y"}}))

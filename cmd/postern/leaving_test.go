@@ -32,10 +32,8 @@ func TestD14_ClientLeavesAnywhere(t *testing.T) {
 			for n := int(next.Add(1)) - 1; n < *leavingOffsets; n = int(next.Add(1)) - 1 {
 				text := letter(fmt.Sprintf("crash-%d", n), "leaving", []string{"x\r\n", gtube + "\r\n"}[n%2])
 				script := []byte("EHLO mail.friend.example\r\nMAIL FROM:<eve@friend.example>\r\nRCPT TO:<a@example.org>\r\nDATA\r\n" + text + ".\r\n")
-				cut := len(script) // every other one around the end
-				if n%3 > 0 {
-					cut = len(script) - n%16
-				} else {
+				cut := len(script) - n%16 // around the end, or anywhere
+				if n%3 == 0 {
 					cut = len(script) * n / *leavingOffsets
 				}
 				if cut == len(script) {
