@@ -25,7 +25,8 @@ run cmd/postern TestC04_WorstCPU -worst.size="${WORST:-51100}"
 run cmd/postern TestD04_PowerCuts -power.cuts="${CUTS:-70}"
 run cmd/postern TestP05_EveryCallFailsOnce -fault.step="${STEP:-1}" -fault.errors=2
 run cmd/postern TestD13_CutsBetweenThe250s -resend.cuts="${RESENDS:-1000}"
-run cmd/postern TestD16_NoConnectionIsRefused -restart.count="${RESTARTS:-60}" -restart.every=10s
+run cmd/postern TestD16_NoConnectionIsRefused -restart.count="${RESTARTS:-60}" -restart.every="${EVERY:-10s}"
+run cmd/postern TestD14_ClientLeavesAnywhere -leaving.offsets="${OFFSETS:-1000}"
 run cmd/postern TestS35_SlowScanner -busy.messages="${BUSY:-2000}" -busy.scan=1s
 run cmd/postern TestP11_Exim -interop
 run cmd/postern TestP11_OpenSMTPD -interop

@@ -12,6 +12,7 @@ import (
 
 	"postern/journal"
 	"postern/quarantine"
+	"postern/testkit"
 )
 
 var leavingOffsets = flag.Int("leaving.offsets", 100, "at how many places TestD14_ClientLeavesAnywhere cuts the dialogue")
@@ -95,6 +96,7 @@ func TestD14_ClientLeavesAnywhere(t *testing.T) {
 			t.Errorf("%s: %s", e.ID, e.Result)
 		}
 	}
+	testkit.Figure(t, "%d clients left somewhere in their dialogue: %d messages are there, each once and whole, and nothing half", *leavingOffsets, len(there))
 }
 
 // leave sends so much of a dialogue, waiting where an answer is due, and goes.
