@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,5 +134,25 @@ func TestA03_NameDomainTellsOfAnAddressInTheName(t *testing.T) {
 		if len(f.From) != 1 || f.From[0].NameDomain != want {
 			t.Errorf("%s: %+v, want %q", from, f.From, want)
 		}
+	}
+}
+
+// each field that may stand once is told when it stands twice, in whatever case, and rules see
+// every value of it.
+func TestA02_FieldsThatStandTwice(t *testing.T) {
+	for _, name := range []string{"Subject", "To", "Cc", "Date", "Sender", "Reply-To", "Message-ID", "Content-Type"} {
+		msg := "X: y\r\n" + name + ": first\r\n" + strings.ToUpper(name) + ": second\r\n\r\nbody\r\n"
+		f := contentOf(t, []byte(msg))
+		lower := strings.ToLower(name)
+		if !slices.Contains(f.Duplicates, lower) || !slices.Contains(f.Defects, "dup_header") {
+			t.Errorf("%s: duplicates %v, defects %v", name, f.Duplicates, f.Defects)
+		}
+		if got := f.Headers[lower]; !slices.Equal(got, []string{"first", "second"}) {
+			t.Errorf("%s: rules see %q", name, got)
+		}
+	}
+	once := contentOf(t, []byte("Subject: a\r\nReceived: x\r\nReceived: y\r\nComments: c\r\nComments: d\r\n\r\nbody\r\n"))
+	if len(once.Duplicates) > 0 || slices.Contains(once.Defects, "dup_header") {
+		t.Errorf("fields that may stand often: %v, %v", once.Duplicates, once.Defects)
 	}
 }

@@ -42,6 +42,8 @@ func TestConfigErrors(t *testing.T) {
 		{"everybody is a proxy", "proxies: ['0.0.0.0/0']\n", "everybody"},
 		{"a whole registry", "domains: [a.example, .co.uk]\nupstream: {servers: ['a:25']}\n", "c.yaml:1:22: everybody can register"},
 		{"an address for a name", "hostname: '[192.0.2.1]'\ndomains: [a.example]\nupstream: {servers: ['a:25']}\n", "is no host name"},
+		{"strangers wait too long", "greylist: {delay: 2d}\n", "c.yaml:1:19: say from 1s to 24h"},
+		{"strangers are forgotten", "greylist: {keep: 1h}\n", "c.yaml:1:18: too short"},
 		{"bad domain", "domains: [a..example]\nupstream: {servers: ['a:25']}\n", "not a domain: a..example"},
 	}
 	for _, tt := range tests {
@@ -146,6 +148,35 @@ func TestAFileWithoutSettingsIsAllDefaults(t *testing.T) {
 		want.file, want.text = c.file, c.text
 		if !reflect.DeepEqual(c, want) {
 			t.Errorf("%q: %+v", text, c)
+		}
+	}
+}
+
+// W-01: pages listen on loopback unless told otherwise, and on another address not without TLS; so do
+// health and metrics.
+func TestW01_PasswordsNeverInClear(t *testing.T) {
+	const start = "hostname: mx.example\ndomains: [a.example]\nupstream: {servers: ['a:25']}\n"
+	if c := defaultConfig(); !loopback(c.Web.Listen) || !loopback(c.Admin) {
+		t.Errorf("by default: pages on %s, metrics on %s", c.Web.Listen, c.Admin)
+	}
+	for text, want := range map[string]string{
+		"web: {listen: '192.0.2.1:8025'}\n":                                        "passwords would go there in clear",
+		"web: {listen: ':8025'}\n":                                                 "passwords would go there in clear",
+		"web: {listen: '[::]:8025'}\n":                                             "passwords would go there in clear",
+		"web: {origin: 'http://mail.example'}\n":                                   "in clear",
+		"web: {listen: '127.0.0.1:8025'}\n":                                        "",
+		"web: {listen: '[::1]:8025'}\n":                                            "",
+		"web: {listen: '192.0.2.1:8025', certificate: c.pem, key: k.pem}\n":        "",
+		"web: {listen: '192.0.2.1:8025', insecure: true}\n":                        "",
+		"web: {listen: '192.0.2.1:8025'}\ntls: {certificate: c.pem, key: k.pem}\n": "",
+	} {
+		c := defaultConfig()
+		err := c.parse("c.yaml", []byte(start+text))
+		if err == nil {
+			err = c.validate()
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
 }
