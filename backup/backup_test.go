@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +152,44 @@ func TestD08_DamagedArchiveIsRefused(t *testing.T) {
 	}
 	if _, err := backup.Read(t.Context(), bytes.NewReader(pack(t, whole)), dir); err != nil {
 		t.Errorf("the whole one: %v", err)
+	}
+}
+
+// A file with holes in it (GNU tar, "PAX Format, Version 1.0") would take more room than the archive.
+func TestD08_HolesAreRefused(t *testing.T) {
+	archive, _ := saved(t, 1)
+	about := entries(t, archive)[0]
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	const name, hole = "messages/B/01K9ZT0A6X2V9S3M8Q4R5W7Y1B.eml.zst", 1 << 24
+	for _, e := range []struct {
+		tar.Header
+		text []byte
+	}{
+		{tar.Header{Name: about.name}, about.text},
+		{tar.Header{Name: name, Format: tar.FormatPAX, PAXRecords: map[string]string{ // the writer knows no holes
+			"XXX.sparse.major": "1", "XXX.sparse.minor": "0", "XXX.sparse.name": name, "XXX.sparse.realsize": strconv.Itoa(hole)}},
+			append([]byte("1\n"+strconv.Itoa(hole)+"\n0\n"), make([]byte, 512-13)...)},
+	} {
+		e.Typeflag, e.Mode, e.Size = tar.TypeReg, 0o600, int64(len(e.text))
+		if err := w.WriteHeader(&e.Header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(e.text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	bomb := bytes.ReplaceAll(out.Bytes(), []byte("XXX.sparse"), []byte("GNU.sparse"))
+	r := tar.NewReader(bytes.NewReader(bomb))
+	_, _ = r.Next()
+	if h, err := r.Next(); err != nil || h.Size != hole {
+		t.Fatalf("the archive has no hole: %+v, %v", h, err)
+	}
+	if _, err := backup.Read(t.Context(), bytes.NewReader(bomb), filepath.Join(t.TempDir(), "data")); !errors.Is(err, backup.ErrForeign) {
+		t.Error(err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -138,6 +139,11 @@ func (r *reader) next() (*tar.Header, error) {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	case h.Typeflag != tar.TypeReg:
 		return nil, fmt.Errorf("%w: %q is no file", ErrForeign, h.Name)
+	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") { // a few bytes would be as many as they like on disk
+			return nil, fmt.Errorf("%w: %q has holes", ErrForeign, h.Name)
+		}
 	}
 	return h, nil
 }

@@ -62,7 +62,8 @@ func (c *backupCmd) Run(out output) (err error) {
 	if _, err := os.Lstat(name); err == nil {
 		return fmt.Errorf("%s is there already: a backup is never written over another one", name)
 	}
-	f, err := os.OpenFile(name+".part", os.O_CREATE|os.O_TRUNC|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
+	// Of a name that nobody can have taken before: it would stay that one's to read.
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.part") // mode 0600
 	if err != nil {
 		return err
 	}
@@ -74,18 +75,18 @@ func (c *backupCmd) Run(out output) (err error) {
 		err = cerr
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(name+".part"))
+		return errors.Join(err, os.Remove(f.Name()))
 	}
-	if err := publish(name); err != nil {
+	if err := publish(f.Name(), name); err != nil {
 		return err
 	}
 	return c.tell(out, name, rep)
 }
 
 // publish gives the written file its name.
-func publish(name string) error {
-	if err := os.Rename(name+".part", name); err != nil {
-		return err
+func publish(part, name string) error {
+	if err := os.Rename(part, name); err != nil {
+		return errors.Join(err, os.Remove(part))
 	}
 	d, err := os.Open(filepath.Dir(name))
 	if err != nil {

@@ -173,6 +173,20 @@ func TestD08_BackupAndRestoreCommands(t *testing.T) {
 		t.Errorf("other people's mail has mode %v, %v", st.Mode(), err)
 	}
 	want(exitFailed, "never written over", "backup", "-c", s.conf, made[0])
+	trap := filepath.Join(folder, "trap.tar.part") // in a folder of all, somebody may wait for it
+	if err := os.WriteFile(trap, []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want(exitDone, "1 held messages", "backup", "-c", s.conf, filepath.Join(folder, "trap.tar"))
+	if st, err := os.Stat(filepath.Join(folder, "trap.tar")); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", st.Mode(), err)
+	}
+	if text, err := os.ReadFile(trap); err != nil || string(text) != "mine" {
+		t.Errorf("written into somebody's file: %d bytes, %v", len(text), err)
+	}
+	if err := os.Remove(filepath.Join(folder, "trap.tar")); err != nil { // as a folder of backups is
+		t.Fatal(err)
+	}
 	want(exitUsage, "in the data folder", "backup", "-c", s.conf, filepath.Join(s.data, "x.tar"))
 	want(exitFailed, "it is not there", "backup", "--data", filepath.Join(s.dir, "none"), folder+"/y.tar")
 	want(exitFailed, "not empty", "restore", "--data", s.data, made[0])
