@@ -175,14 +175,12 @@ const (
 
 // sum gives the result in one word: of the recipients that were accepted, if any.
 func (t *transaction) sum() string {
-	words := map[rules.Disposition]string{rules.None: abandoned, rules.Deliver: "delivered", rules.Quarantine: "held",
-		rules.Reject: "refused", rules.Defer: "deferred", rules.Discard: "discarded"}
 	result := ""
 	for _, r := range t.rcpts {
 		if r.refused != nil && len(t.env.Recipients) > 0 {
 			continue
 		}
-		word := words[r.did]
+		word := inOneWord(r.did)
 		if r.errand != nil && r.errand.done {
 			word = commanded
 		}
@@ -190,7 +188,7 @@ func (t *transaction) sum() string {
 		case result == "":
 			result = word
 		case result != word && len(t.env.Recipients) == 0:
-			result = words[rules.Defer] // some may be tried again
+			result = inOneWord(rules.Defer) // some may be tried again
 		case result != word:
 			return "mixed"
 		}
@@ -199,6 +197,22 @@ func (t *transaction) sum() string {
 		return abandoned
 	}
 	return result
+}
+
+func inOneWord(d rules.Disposition) string {
+	switch d {
+	case rules.Deliver:
+		return "delivered"
+	case rules.Quarantine:
+		return "held"
+	case rules.Reject:
+		return "refused"
+	case rules.Defer:
+		return "deferred"
+	case rules.Discard:
+		return "discarded"
+	}
+	return abandoned
 }
 
 // shadowOf is what the journal tells of shadow rules.
@@ -213,6 +227,8 @@ func shadowOf(a *rules.Alternate) *journal.Shadow {
 // had to ask, since the message was decided without it, is told too. What only repeats what was
 // said is not kept twice.
 func (t *transaction) gathered(e *journal.Entry) {
+	n := len(t.policy.names)
+	e.Filters, e.Found = make([]journal.Timing, 0, n), make([]journal.Found, 0, n)
 	for _, s := range []*filters.Scope{t.c.scope, t.scope} {
 		t.facts(e, s, journal.All)
 	}
