@@ -14,7 +14,7 @@ demo: ## the gateway on loopback with sample mails: what became of each, and why
 test: ## install what the tests need, then run all of them
 	@testkit/install.sh
 	@POSTERN_SKIPPED=$$(mktemp); export POSTERN_SKIPPED; status=0; \
-	$(GO) test -race -shuffle=on -timeout 30m ./... || status=$$?; \
+	$(GO) test -race -shuffle=on -pgo=off -timeout 30m ./... || status=$$?; \
 	sort -u "$$POSTERN_SKIPPED" >&2; rm -f "$$POSTERN_SKIPPED"; exit $$status
 
 lint: ## vet, staticcheck, gosec (reasons in testkit/gosec.txt), formatting, modules; known vulnerabilities
@@ -46,6 +46,11 @@ bench: ## benchmarks of the parts, then the whole gateway beside a bare pass-thr
 	$(GO) test -run '^$$' -bench . -benchtime 100ms -benchmem -timeout 15m ./...
 	$(GO) run ./bench
 
+profile: ## take a new profile for the compiler (cmd/postern/default.pgo), on an idle machine
+	@dir=$$(mktemp -d); $(GO) run ./bench -profile $$dir && \
+	$(GO) tool pprof -proto $$dir/small.cpu.pprof $$dir/mix.cpu.pprof > $$dir/both && mv $$dir/both cmd/postern/default.pgo; \
+	status=$$?; rm -rf "$$dir"; exit $$status
+
 screenshots: ## make the pictures in docs/images, with the installed Chromium
 	@mkdir -p docs/images
 	$(GO) test ./web -run TestScreenshots -count=1 -shots $(CURDIR)/docs/images
@@ -68,5 +73,5 @@ rules: ## write docs/rules.md from the vocabulary
 api: ## write docs/openapi.json and the calls in docs/api.md from the code
 	$(GO) test ./web -run TestAPIDescription -update
 
-.PHONY: help demo test lint fuzz crash assurance interop bench screenshots release deb reproducible image rules api
+.PHONY: help demo test lint fuzz crash assurance interop bench profile screenshots release deb reproducible image rules api
 .DEFAULT_GOAL := help
