@@ -22,7 +22,7 @@ run cmd/postern TestS30S31_StalledClients -stalled.clients="${STALLED:-1000}"
 run cmd/postern TestS36_LargeMessagesAtOnce -big.messages="${BIG:-200}" -big.size=50
 run cmd/postern TestC04_WorstCPU -worst.size=256
 run cmd/postern TestC04_WorstCPU -worst.size="${WORST:-51100}"
-run cmd/postern TestD04_PowerCuts -power.cuts="${CUTS:-70}"
+run cmd/postern TestD04_PowerCuts -power.cuts="${CUTS:-70}" -power.messages="${CUT_MESSAGES:-60}"
 run cmd/postern TestP05_EveryCallFailsOnce -fault.step="${STEP:-1}" -fault.errors=2
 run cmd/postern TestD13_CutsBetweenThe250s -resend.cuts="${RESENDS:-1000}"
 run cmd/postern TestD16_NoConnectionIsRefused -restart.count="${RESTARTS:-60}" -restart.every="${EVERY:-10s}"

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -114,11 +115,10 @@ func TestD20_FromEveryEarlierSchema(t *testing.T) {
 				if err := db.Close(); err != nil {
 					t.Fatal(err)
 				}
-				now := migrated(t, dir, func(st *stores) {
-					if version < len(names) {
-						asBefore(t, st, room, message)
-					}
-				})
+				if version == len(names) {
+					return
+				}
+				now := migrated(t, dir, func(st *stores) { asBefore(t, st, room, message) })
 				if now != fresh {
 					t.Errorf("its tables differ from those of a new database:\n%s\nwant\n%s", now, fresh)
 				}
@@ -240,20 +240,17 @@ func migrated(t *testing.T, dir string, look func(*stores)) string {
 // D-20: data of a newer Postern is refused with a clear sentence, and not touched.
 func TestD20_NewerDataIsRefused(t *testing.T) {
 	t.Parallel()
+	now := t.TempDir()
+	migrated(t, now, nil)
+	whole, err := os.ReadFile(filepath.Join(now, store.File))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, room := range schemaRooms {
 		t.Run(room, func(t *testing.T) {
 			s := newSite(t, "127.0.0.1:9", "")
-			migrated(t, s.data, func(st *stores) {
-				if err := st.db.Write(t.Context(), func(tx *store.Tx) error {
-					n, err := tx.Exec("UPDATE rooms SET version = version + 1 WHERE room = ?", room)
-					if err == nil && n != 1 {
-						err = fmt.Errorf("no such room")
-					}
-					return err
-				}); err != nil {
-					t.Fatal(err)
-				}
-			})
+			s.write(t, filepath.Join("data", store.File), string(whole))
+			newer(t, s.data, room)
 			before, err := os.ReadFile(filepath.Join(s.data, store.File))
 			if err != nil {
 				t.Fatal(err)
@@ -270,5 +267,24 @@ func TestD20_NewerDataIsRefused(t *testing.T) {
 				t.Errorf("the database was changed: %v", err)
 			}
 		})
+	}
+}
+
+// newer makes the tables of a room those of a later version.
+func newer(t *testing.T, dir, room string) {
+	t.Helper()
+	db, err := store.Open(t.Context(), dir, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Write(t.Context(), func(tx *store.Tx) error {
+		n, err := tx.Exec("UPDATE rooms SET version = version + 1 WHERE room = ?", room)
+		if err == nil && n != 1 {
+			err = fmt.Errorf("no such room")
+		}
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -26,8 +26,8 @@ import (
 )
 
 var (
-	powerCuts     = flag.Int("power.cuts", 8, "at how many moments TestD04_PowerCuts cuts the power, each in three ways")
-	powerMessages = flag.Int("power.messages", 30, "how many messages TestD04_PowerCuts sends")
+	powerCuts     = flag.Int("power.cuts", 3, "at how many moments TestD04_PowerCuts cuts the power, each in three ways")
+	powerMessages = flag.Int("power.messages", 12, "how many messages TestD04_PowerCuts sends")
 	powerSeed     = flag.Uint64("power.seed", 0, "seed of TestD04_PowerCuts; 0: another one each time")
 )
 
