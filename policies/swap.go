@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // previous and next are where the set before and the set to come stand, beside the folder.
@@ -74,13 +75,26 @@ func swap(d disk, dir string, files Files) error {
 	return d.sync(filepath.Dir(dir))
 }
 
+// lockTries and lockPause bound the wait for who swaps at this moment. A process that is just being
+// started holds what its parent had open, too, until it runs its program.
+const (
+	lockTries = 20
+	lockPause = 50 * time.Millisecond
+)
+
 // lock keeps others from swapping folders beside this one; close what it returns.
 func lock(dir string) (*os.File, error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	for range lockTries {
+		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != syscall.EWOULDBLOCK {
+			break
+		}
+		time.Sleep(lockPause)
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("somebody else is putting rules into %s: %w", dir, err)
 	}

@@ -164,7 +164,7 @@ func testRuns(t *testing.T, file string) map[string]*testRun {
 				out[name] = &testRun{}
 			}
 		case "pass", "fail", "skip":
-			if r := out[name]; r != nil && r.action != "fail" {
+			if r := out[name]; r != nil && (e.Action == "fail" || r.action == "" || r.action == "skip") {
 				r.action = e.Action
 			}
 		case "output":
