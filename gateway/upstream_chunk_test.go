@@ -274,3 +274,22 @@ func TestChunkToPostfix(t *testing.T) {
 		}
 	}
 }
+
+// A client that gives up while the first byte is answered says nothing about the server.
+func TestChunkProofIsCutOff(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := chunkSink(t, func(c *upSinkConn, step, _ string) bool {
+		if step == "BDAT" && c.n == 1 {
+			cancel()
+			return true
+		}
+		return false
+	})
+	up := serversFor(t, nil, s.addr)
+	if replies, err := relayTo(ctx, up, len(upText), upBlocks(upText), "a"); err == nil {
+		t.Errorf("%v after the end", replies)
+	}
+	if replies, err := relayTo(t.Context(), up, len(upText), upBlocks(upText), "a"); err != nil || !replies[0].OK() || s.said("DATA\r\n") != 0 {
+		t.Errorf("%v %v, %d times DATA", replies, err, s.said("DATA\r\n"))
+	}
+}

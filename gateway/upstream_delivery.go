@@ -198,7 +198,7 @@ func (d *delivery) Send(ctx context.Context, to []mail.RcptTo, size int64, src S
 	l := d.link
 	a, err := d.transmit(ctx, src)
 	if unsent := (*chunkError)(nil); errors.As(err, &unsent) {
-		d.whole(err)
+		d.whole(ctx, err)
 		src = unsent.message
 		if refusals, err = d.ready(ctx, to, size, false); err != nil || refusals != nil {
 			return refusals, err
@@ -221,10 +221,11 @@ func (d *delivery) transmit(ctx context.Context, src Source) (answer, error) {
 	return d.link.data(ctx, src)
 }
 
-// whole sees to it that a host gets no chunks any more, and closes the connection.
-func (d *delivery) whole(err error) {
+// whole sees to it that a host gets no chunks any more, and closes the connection. When our time
+// was over, the host is not to blame.
+func (d *delivery) whole(ctx context.Context, err error) {
 	h := d.link.host
-	if !h.whole.Swap(true) {
+	if ctx.Err() == nil && !h.whole.Swap(true) {
 		d.group.servers.log.Warn("internal server offers CHUNKING, but does not take BDAT: it gets DATA from now on", "address", h.addr, "error", err)
 	}
 	d.drop()

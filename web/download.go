@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -54,7 +55,16 @@ func (s *Server) sendZip(w http.ResponseWriter, r *http.Request, id string, inde
 	name := preview.FileName(l.Attachments[i].Name)
 	from, to := io.Pipe()
 	defer from.Close()
-	go func() { to.CloseWithError(preview.CopyAttachment(r.Context(), l.body, int(index), to)) }()
+	go func() {
+		err := errors.New("reading the attachment panicked")
+		defer func() {
+			if v := recover(); v != nil { // a message may be made for that: the gateway goes on
+				s.cfg.Log.Error("an attachment could not be read", "request", requestID(r), "id", id, "panic", v)
+			}
+			to.CloseWithError(err)
+		}()
+		err = preview.CopyAttachment(r.Context(), l.body, int(index), to)
+	}()
 	return s.writeZip(w, r, id, name, from, password)
 }
 
