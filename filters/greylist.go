@@ -15,7 +15,7 @@ type GreylistFacts struct {
 	Waiting bool      `expr:"waiting" json:"waiting" doc:"A stranger to this recipient, who has not come back after the delay: put it off with 451." example:"greylist.waiting"`
 	Why     string    `expr:"why" json:"why,omitempty" doc:"Why it waits or not: new, early (came back too soon), back (came back in time, or did so before), proven (DMARC passes), known (wrote to this recipient before, see history), trusted (a relay of our own)." enum:"new early back proven known trusted"`
 	First   time.Time `expr:"first" json:"first,omitzero" doc:"The first try, where it was asked."`
-	Minutes int       `expr:"minutes" json:"minutes" doc:"How long it has to wait still." example:"greylist.minutes"`
+	Minutes int       `expr:"minutes" json:"minutes" doc:"How long it has to wait still." example:"greylist.minutes > 5"`
 }
 
 // Greylist remembers who wrote to whom.
