@@ -16,6 +16,7 @@ import (
 	"postern/quarantine"
 	"postern/quarantine/quarantinetest"
 	"postern/store"
+	"postern/testkit"
 )
 
 // clean sweeps and fails when rows and files do not fit together.
@@ -460,11 +461,11 @@ func TestSizeCapAnswersFullAndRecovers(t *testing.T) {
 // TestD06_RealFullDisk fills a real file system of 6 MiB.
 func TestD06_RealFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("skipped: mounting a small file system needs root (sudo go test -run TestD06 ./quarantine)")
+		testkit.Without(t, "mounting a small file system needs root (sudo go test -run TestD06 ./quarantine)")
 	}
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=6m,mode=0700"); err != nil {
-		t.Skipf("skipped: mount: %v", err)
+		testkit.Without(t, "mount: "+err.Error())
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	clock := quarantinetest.NewClock()

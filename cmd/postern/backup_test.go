@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"postern/testkit"
 )
 
 // heldLedger is what was answered 250 with an id of ours, by the numbers of messages.
@@ -219,7 +221,7 @@ func TestD08_BackupAndRestoreCommands(t *testing.T) {
 // a folder of that user's: nobody's files end up as somebody else's.
 func TestD08_BackupByRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("skipped: another user's data folder needs root (sudo go test -run TestD08_BackupByRoot ./cmd/postern)")
+		testkit.Without(t, "another user's data folder needs root (sudo go test -run TestD08_BackupByRoot ./cmd/postern)")
 	}
 	t.Parallel()
 	const nobody = 65534

@@ -15,6 +15,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"postern/testkit"
 )
 
 // A faultyDisk stands between the real program and the kernel (seccomp_unotify(2)): it counts the
@@ -87,7 +89,7 @@ func underFaults(args []string) {
 func (s *site) startUnderFaults(t *testing.T) (*running, *faultyDisk) {
 	t.Helper()
 	if runtime.GOARCH != "amd64" {
-		t.Skip("skipped: it knows the system calls of amd64")
+		testkit.Without(t, "it knows the system calls of amd64")
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -113,7 +115,7 @@ func (s *site) startUnderFaults(t *testing.T) (*running, *faultyDisk) {
 	fd, err := receiveFD(pair[0])
 	unix.Close(pair[0])
 	if err != nil {
-		t.Skipf("skipped: no seccomp listener here: %v", err)
+		testkit.Without(t, "no seccomp listener here: "+err.Error())
 	}
 	d := &faultyDisk{dir: s.data, fd: fd, ended: g.ended, kinds: map[string]int{}}
 	done := make(chan struct{})

@@ -7,13 +7,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"postern/testkit"
 )
 
 // D-06: a full disk is answered 452 where the disk is needed, clean mail passes all the same,
 // and nothing has to be restarted once there is room.
 func TestD06_FullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("skipped: mounting a small file system needs root (sudo go test -run TestD06 ./cmd/postern)")
+		testkit.Without(t, "mounting a small file system needs root (sudo go test -run TestD06 ./cmd/postern)")
 	}
 	t.Parallel()
 	inside := newSink(t, nil)
@@ -22,7 +24,7 @@ func TestD06_FullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("tmpfs", s.data, "tmpfs", 0, "size=120m,mode=0700"); err != nil {
-		t.Skipf("skipped: mount: %v", err)
+		testkit.Without(t, "mount: "+err.Error())
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(s.data, syscall.MNT_DETACH) })
 	g := s.serve(t)

@@ -233,7 +233,7 @@ func childOf(t *testing.T, pid int) string {
 func TestP08_RootBecomesTheOwner(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		t.Skip("skipped: only root can become somebody else")
+		testkit.Without(t, "only root can become somebody else")
 	}
 	s := newSite(t, newSink(t, nil).addr, "rules: rules\n")
 	s.write(t, "rules/10.yaml", holding("held"))
