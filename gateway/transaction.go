@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +17,7 @@ import (
 )
 
 // This file is the way of one message, from top to bottom: newTransaction (MAIL), rcpt, ready
-// (DATA), data (receive, inspect, judge, dispose), finish.
+// (DATA), data (receive and inspect in receive.go, judge, dispose), finish.
 
 // A transaction is one message's way: a fresh value for each MAIL, thrown away whole.
 type transaction struct {
@@ -313,79 +312,6 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 
 // errDeadline ends the wait for facts or for the internal server.
 var errDeadline = fmt.Errorf("took too long: %w", context.DeadlineExceeded)
-
-// receive spools the upload. What cannot be kept is read to its end all the same, so that the
-// client gets its answer. The filters, when they are to judge it, work meanwhile; a message that
-// is there in one piece they get whole, since to begin with a part of it costs more.
-func (t *transaction) receive(u upload, judged bool) *mail.Reply {
-	t.content.SetSeed(t.g.seed)
-	var full error
-	for {
-		if judged && t.body.Size() > 0 && u.Waits() {
-			t.scope.Start(t.work, t.plan.eager[mail.Data], t.input(nil))
-			judged = false
-		}
-		p, err := u.Next()
-		if err == io.EOF {
-			break
-		}
-		if err == nil && t.ctx.Err() != nil {
-			err = context.Cause(t.ctx)
-		}
-		if err != nil {
-			t.body.Finish(err)
-			if errors.Is(err, errTooBig) {
-				return replyTooBig
-			}
-			return t.lost(err)
-		}
-		if full != nil {
-			continue
-		}
-		t.content.Write(p)
-		if _, full = t.body.Write(p); full != nil {
-			t.body.Finish(full)
-		}
-	}
-	if full != nil {
-		t.failed("spool the message", full)
-		return replyFull
-	}
-	t.body.Finish(nil)
-	if judged {
-		t.scope.Start(t.work, t.plan.eager[mail.Data], t.input(nil))
-	}
-	t.note("received", "")
-	return nil
-}
-
-// lost is the end of an upload, or of a client, that went away.
-func (t *transaction) lost(cause error) *mail.Reply {
-	t.result = abandoned
-	t.note("abandoned", cause.Error())
-	return replyBroken
-}
-
-// inspect refuses what can be relayed in no case.
-func (t *transaction) inspect(u upload) *mail.Reply {
-	h, err := t.body.Header()
-	if err != nil {
-		return t.failed("read the header", err)
-	}
-	t.header = h
-	cr, lf, nul := u.Flaws()
-	switch {
-	case cr, lf && t.g.cfg.BareNewline != "normalize":
-		return replyBareNewline
-	case nul && !t.g.cfg.AllowNUL:
-		return replyNUL
-	}
-	if looping(h, t.g.cfg.Hostname, t.g.cfg.Limits.Hops) {
-		t.g.log.Warn("a mail loop was ended: does the internal server, or who forwards for it, send mail back here?", "id", t.env.ID, "client", t.env.Client.Addr)
-		return replyLoop
-	}
-	return nil
-}
 
 // again answers for a message that the internal server took already, though our client did not
 // learn it.
