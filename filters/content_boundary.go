@@ -33,6 +33,14 @@ func (s *mimeWalk) dashes(p []byte, final bool) (n int, done bool) {
 		return 0, true
 	}
 	if !startsWithFold(rest, "content-") {
+		if s.extends(text[2:]) {
+			if len(rest) < maxFieldName && bytes.IndexByte(rest, '\n') < 0 && !final {
+				return 0, true
+			}
+			if startsWithField(rest) {
+				s.flaws.add(boundaryJunk)
+			}
+		}
 		return 0, false
 	}
 	if s.spec == nil || s.isSpec {
@@ -42,6 +50,28 @@ func (s *mimeWalk) dashes(p []byte, final bool) (n int, done bool) {
 		}
 	}
 	return 0, false
+}
+
+// extends reports whether text begins with a boundary that is waited for: a reader that compares
+// no more than that sees a delimiter.
+func (s *mimeWalk) extends(text []byte) bool {
+	for i := range s.levels {
+		for _, b := range s.levels[i].bounds {
+			if !s.levels[i].closed && len(text) > len(b) && string(text[:len(b)]) == b {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// maxFieldName is how far the colon of a field is looked for behind a delimiter.
+const maxFieldName = 64
+
+// startsWithField reports whether p begins like a header field.
+func startsWithField(p []byte) bool {
+	i := bytes.IndexByte(p[:min(len(p), maxFieldName)], ':')
+	return i > 0 && isToken(string(p[:i]))
 }
 
 func startsWithFold(p []byte, prefix string) bool {

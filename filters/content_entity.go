@@ -151,7 +151,14 @@ func (e *entity) readBoundaries(l *paramList, flaws *defects) {
 		return
 	}
 	plain := 0
-	for _, b := range bs {
+	for i := 0; i < len(bs); i++ {
+		b := bs[i]
+		if strings.Contains(b.val, "=?") && len(bs) < maxBoundaries { // some readers decode words where none may be (RFC 2047 5)
+			if d := decodeWords(b.val); d != b.val {
+				bs = append(bs, reading{val: d, odd: true})
+				flaws.add(boundaryOdd)
+			}
+		}
 		if b.odd || strings.ContainsAny(b.val, " \t\r\n") && strings.Trim(b.val, " ") != b.val || extended {
 			flaws.add(boundaryOdd)
 		}
@@ -278,6 +285,10 @@ func (e *entity) readDisposition(v string, flaws *defects) {
 	l := parseParams(v)
 	if e.disposition == "" {
 		e.disposition = strings.ToLower(mail.Printable(l.head, 40))
+	}
+	if i := strings.IndexAny(l.head, " \t,"); i > 0 && strings.IndexByte(l.head[i:], '=') > 0 { // no semicolon behind the word
+		l.alt = true
+		l.read(";"+l.head[i+1:], true)
 	}
 	names, _ := l.get("filename")
 	e.addNames(names, true, flaws)

@@ -94,15 +94,15 @@ func (d *inliner) whole(line []byte) {
 
 // uuName returns the name in a line "begin 644 name", else nil.
 func uuName(line []byte) []byte {
-	if len(line) < 9 || !bytes.EqualFold(line[:5], []byte("begin")) || line[5] != ' ' {
+	if len(line) < 8 || !bytes.EqualFold(line[:5], []byte("begin")) || line[5] != ' ' {
 		return nil
 	}
 	rest := bytes.TrimLeft(line[6:], " ")
 	n := 0
-	for n < len(rest) && n < 6 && rest[n] >= '0' && rest[n] <= '7' {
+	for n < len(rest) && n < 16 && rest[n] >= '0' && rest[n] <= '7' {
 		n++
 	}
-	if n < 3 || n == len(rest) || rest[n] != ' ' {
+	if n < 1 || n == len(rest) || rest[n] != ' ' {
 		return nil
 	}
 	return bytes.Trim(rest[n:], " \t\r")

@@ -56,7 +56,8 @@ func (l *nameList) add(raw string, odd bool) {
 	}
 }
 
-// one adds a name, its last path element, and the two as they would be saved.
+// one adds a name, its last path element, and the two as they would be saved, also where a
+// character of it may not stand in a file name.
 func (l *nameList) one(name string) {
 	l.put(name)
 	if i := strings.IndexAny(name, "\x00"); i > 0 {
@@ -64,9 +65,45 @@ func (l *nameList) one(name string) {
 	}
 	saved := savedName(name)
 	l.put(saved)
-	if i := strings.LastIndexAny(saved, `/\`); i >= 0 {
-		l.put(saved[i+1:])
+	base := strings.TrimRight(saved, `/\. `) // path.Base("a.exe/.") is "a.exe"
+	base = base[strings.LastIndexAny(base, `/\`)+1:]
+	l.put(base)
+	l.odd(base)
+}
+
+// odd adds what becomes of a base name on file systems that have no place for some of its characters.
+func (l *nameList) odd(base string) {
+	if i := strings.IndexAny(base, ":;"); i > 0 { // a stream (NTFS), a version (ISO 9660)
+		if s := savedName(base[:i]); rawExtension(s) != rawExtension(base) && extension(rawExtension(s)) != "" {
+			l.put(s)
+		}
 	}
+	if strings.HasPrefix(base, "=?") && strings.HasSuffix(base, "?=") { // an encoded word: no name to save under
+		return
+	}
+	bare := strings.Trim(base, "'`")
+	if strings.ContainsAny(bare, `<>:|?*`) {
+		bare = strings.Map(func(r rune) rune {
+			if strings.ContainsRune(`<>:|?*`, r) {
+				return -1
+			}
+			return r
+		}, bare)
+	}
+	if i := strings.LastIndexByte(bare, '.'); i >= 0 && i+1 < len(bare) && bare[i+1] == ' ' { // a fold within the name
+		bare = bare[:i+1] + strings.TrimLeft(bare[i+1:], " ")
+	}
+	if bare = savedName(bare); rawExtension(bare) != rawExtension(base) {
+		l.put(bare)
+	}
+}
+
+// rawExtension is what stands behind the last dot, "" without one.
+func rawExtension(name string) string {
+	if i := strings.LastIndexByte(name, '.'); i >= 0 {
+		return name[i+1:]
+	}
+	return ""
 }
 
 func (l *nameList) put(name string) {

@@ -62,6 +62,8 @@ func TestBuiltinPolicy(t *testing.T) {
 		{"exe with dots", attached("invoice.pdf.scr. ."), Quarantine, "dangerous-attachment", "attachment", ""},
 		{"js", attached("a.js"), Quarantine, "dangerous-attachment", "attachment", ""},
 		{"json", attached("a.json"), Deliver, "", "", ""},
+		{"a program without a name", with(clean(), "content", contentFacts{Attachments: []attachment{{Type: "application/hta"}}}), Quarantine, "dangerous-attachment", "attachment", ""},
+		{"a document that is called a program by its type", with(clean(), "content", contentFacts{Attachments: []attachment{{Names: []string{"a.pdf"}, Type: "application/x-msdownload"}}}), Deliver, "", "", ""},
 		{"real type", with(clean(), "content", contentFacts{Attachments: []attachment{{Name: "a.txt", RealType: "application/vnd.microsoft.portable-executable"}}}), Quarantine, "dangerous-attachment", "attachment", ""},
 		{"exe in a zip", with(clean(), "content", contentFacts{Attachments: []attachment{{Name: "a.zip", MemberExtensions: []string{"txt", "exe"}}}}), Quarantine, "dangerous-attachment", "attachment", ""},
 		{"gtube", with(clean(), "content", contentFacts{Gtube: true}), Quarantine, "gtube", "spam", ""},
