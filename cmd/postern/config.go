@@ -222,14 +222,14 @@ func (c *Config) parse(file string, text []byte) error {
 	c.file, c.text = file, text
 	before := *c
 	d := yaml.NewDecoder(strings.NewReader(string(text)), yaml.Strict())
-	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+	if err := decode(d, c); err != nil && !errors.Is(err, io.EOF) {
 		return c.yamlError(err)
 	}
 	if c.text == nil { // a file without settings is all defaults; the decoder has emptied c
 		*c = before
 	}
 	var more any
-	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
+	if err := decode(d, &more); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: a second document: everything has to stand in one", file)
 	}
 	dir := filepath.Dir(file)
@@ -246,6 +246,16 @@ func (c *Config) parse(file string, text []byte) error {
 		}
 	}
 	return nil
+}
+
+// decode reads the next document. The decoder is not trusted to be free of panics.
+func decode(d *yaml.Decoder, into any) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = errors.New("the YAML reader gave up on this file; take out tags (!…) and empty values: no setting needs them")
+		}
+	}()
+	return d.Decode(into)
 }
 
 // yamlError gives a decoder's error its file, and a near miss its hint.
