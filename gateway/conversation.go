@@ -21,6 +21,7 @@ type conversation struct {
 	plan   *schedule
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	alone  func() bool // ends the care for the current transaction when ctx is cancelled from outside
 	client mail.Client
 	scope  *filters.Scope
 	gone   func() bool // whether the client has hung up; nil: nobody knows
@@ -43,6 +44,7 @@ func (g *Gateway) connect(ctx context.Context, client mail.Client) talk {
 	client.Trusted = g.trusts(client.Addr)
 	c := &conversation{g: g, policy: g.policy.Load(), client: client, scope: filters.NewScope(nil)}
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	c.alone = context.AfterFunc(c.ctx, c.cut)
 	if c.policy != nil {
 		c.plan = c.policy.schedule(client.Trusted)
 		c.scope.Start(c.ctx, c.plan.eager[mail.Connect], filters.Input{Envelope: mail.Envelope{Client: client, Received: g.now()}})
@@ -157,8 +159,19 @@ func (c *conversation) end(cause error) {
 	if t != nil {
 		t.abandon(cause)
 	}
+	c.alone()
 	c.cancel(cause)
 	c.g.join(c.scope)
+}
+
+// cut ends what is done for the current transaction when the connection is to end.
+func (c *conversation) cut() {
+	c.mu.Lock()
+	t := c.current
+	c.mu.Unlock()
+	if t != nil {
+		t.cancel(context.Cause(c.ctx))
+	}
 }
 
 // joinLimit is how long we wait for filters that were told to stop.
@@ -167,19 +180,20 @@ const joinLimit = 10 * time.Second
 // join waits until the filters of these scopes have returned, which were told to; one that
 // does not listen is left behind after a while rather than hold up the mail.
 func (g *Gateway) join(scopes ...*filters.Scope) {
-	done := make(chan struct{})
-	running := slices.ContainsFunc(scopes, (*filters.Scope).Busy)
 	wait := func() {
 		for _, s := range scopes {
 			s.Join()
 		}
-		close(done)
 	}
-	if !running {
+	if !slices.ContainsFunc(scopes, (*filters.Scope).Busy) {
 		wait()
 		return
 	}
-	go wait()
+	done := make(chan struct{})
+	go func() {
+		wait()
+		close(done)
+	}()
 	t := time.NewTimer(joinLimit)
 	defer t.Stop()
 	select {

@@ -20,7 +20,7 @@ func (t *transaction) decide(ctx context.Context, r *recipient, now mail.Stage) 
 		v, waiting := t.policy.rules.Decide(t.view(r))
 		if len(waiting) == 0 {
 			if t.ctx.Err() != nil {
-				return context.Cause(t.ctx) // filters were stopped: what they left is no ground for a verdict
+				return t.ctx.why() // filters were stopped: what they left is no ground for a verdict
 			}
 			r.verdict, r.decided = v, true
 			if !t.each {
@@ -69,7 +69,7 @@ func (t *transaction) await(ctx context.Context, s *filters.Scope, name string) 
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := context.AfterFunc(t.ctx, func() { cancel(context.Cause(t.ctx)) })
+	stop := context.AfterFunc(&t.ctx, func() { cancel(t.ctx.why()) })
 	defer stop()
 	return s.Wait(ctx, name)
 }
@@ -81,7 +81,7 @@ func (t *transaction) startLazy(r *recipient, names []string, now mail.Stage) bo
 		if r.scope.Started(f.Name) {
 			continue
 		}
-		s, ctx, in := t.scope, t.work, t.input(r)
+		s, ctx, in := t.scope, context.Context(&t.work), t.input(r)
 		switch f.Stage {
 		case mail.Connect:
 			s, ctx = t.c.scope, t.c.ctx

@@ -53,6 +53,12 @@ func (t *transaction) abandon(cause error) {
 	}
 }
 
+// cancel ends what is done for the transaction.
+func (t *transaction) cancel(cause error) {
+	t.work.cut(cause)
+	t.ctx.cut(cause)
+}
+
 // told is what the client was last told of a transaction that never came to its data: a
 // refusal, when there was nothing else.
 func (t *transaction) told() (last *mail.Reply) {
@@ -75,7 +81,6 @@ func (t *transaction) finish(reply *mail.Reply) {
 	t.over, t.busy = true, false
 	t.mu.Unlock()
 	t.c.forget(t)
-	t.stop(errOver)
 	t.cancel(errOver)
 	for _, way := range t.routes {
 		if way.delivery != nil {

@@ -277,5 +277,5 @@ func (h *holding) settle() {
 
 // afterwards is a context for what must be tried once the reply is certain, whoever has gone.
 func (t *transaction) afterwards() *until {
-	return within(context.WithoutCancel(t.ctx), settleLimit, nil)
+	return within(context.WithoutCancel(&t.ctx), settleLimit, nil)
 }

@@ -58,7 +58,7 @@ func (t *transaction) contents() contents { return contents{t.body.Size(), t.con
 // isolate decides for a message at which we failed before: it is held for everybody, unseen.
 func (t *transaction) isolate(rcpts []*recipient) {
 	t.note("poison", "it made Postern fail twice")
-	t.stop(errDecided)
+	t.work.cut(errDecided)
 	for _, r := range rcpts {
 		r.verdict = rules.Verdict{Do: rules.Quarantine, Rule: "poison", Class: "malformed",
 			Because: "Postern itself failed twice while it looked at this message, so nobody has looked into it; the log has the cause"}

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"io"
 
@@ -16,7 +15,7 @@ func (t *transaction) receive(u upload, judged bool) *mail.Reply {
 	var full error
 	for {
 		if judged && t.body.Size() > 0 && u.Waits() {
-			t.scope.Start(t.work, t.plan.eager[mail.Data], t.input(nil))
+			t.scope.Start(&t.work, t.plan.eager[mail.Data], t.input(nil))
 			judged = false
 		}
 		p, err := u.Next()
@@ -24,7 +23,7 @@ func (t *transaction) receive(u upload, judged bool) *mail.Reply {
 			break
 		}
 		if err == nil && t.ctx.Err() != nil {
-			err = context.Cause(t.ctx)
+			err = t.ctx.why()
 		}
 		if err != nil {
 			t.body.Finish(err)
@@ -47,7 +46,7 @@ func (t *transaction) receive(u upload, judged bool) *mail.Reply {
 	}
 	t.body.Finish(nil)
 	if judged {
-		t.scope.Start(t.work, t.plan.eager[mail.Data], t.input(nil))
+		t.scope.Start(&t.work, t.plan.eager[mail.Data], t.input(nil))
 	}
 	t.note("received", "")
 	return nil

@@ -268,7 +268,7 @@ func (t *transaction) timing(res *filters.Result) journal.Timing {
 			t.g.log.Error("panic in a filter", "id", t.env.ID, "filter", p.Filter, "value", fmt.Sprint(p.Value), "stack", string(p.Stack))
 		}
 	}
-	stopped := context.Cause(t.work)
+	stopped := t.work.why()
 	switch {
 	case !res.Done || errors.Is(res.Err, context.Canceled) || stopped != nil && errors.Is(res.Err, stopped):
 		tm.State, tm.Error = journal.Cancelled, ""

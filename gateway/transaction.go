@@ -25,10 +25,8 @@ type transaction struct {
 	c      *conversation
 	policy *Policy
 	plan   *schedule
-	ctx    context.Context // the client's being there
-	cancel context.CancelCauseFunc
-	work   context.Context // the filters'
-	stop   context.CancelCauseFunc
+	ctx    tether        // the client's being there
+	work   tether        // the filters'
 	env    mail.Envelope // Recipients: those accepted
 	began  time.Time
 	scope  *filters.Scope
@@ -76,11 +74,10 @@ const (
 func newTransaction(c *conversation, from mail.Address, o mail.Options) *transaction {
 	g := c.g
 	t := &transaction{g: g, c: c, policy: c.policy, plan: c.plan, each: c.policy.eachRecipient(), began: time.Now(), scope: filters.NewScope(c.scope)}
-	t.ctx, t.cancel = context.WithCancelCause(c.ctx)
-	t.work, t.stop = context.WithCancelCause(t.ctx)
+	t.ctx.Context, t.work.Context = c.ctx, &t.ctx
 	now := g.now()
 	t.env = mail.Envelope{ID: g.ids.next(now), Received: now, Client: c.client, Sender: from, Options: o}
-	t.scope.Start(t.work, t.plan.eager[mail.Sender], t.input(nil))
+	t.scope.Start(&t.work, t.plan.eager[mail.Sender], t.input(nil))
 	return t
 }
 
@@ -129,7 +126,7 @@ func (t *transaction) rcpt(to mail.RcptTo) (reply *mail.Reply) {
 		r.scope = filters.NewScope(t.scope)
 	}
 	if len(t.plan.eager[mail.Recipient]) > 0 {
-		r.scope.Start(t.work, t.plan.eager[mail.Recipient], t.input(r))
+		r.scope.Start(&t.work, t.plan.eager[mail.Recipient], t.input(r))
 	}
 	if reply := t.foresee(r); reply != nil {
 		return reply
@@ -157,7 +154,7 @@ func (g *Gateway) serves(to mail.RcptTo) *mail.Reply {
 
 // foresee decides before the data, when what is known or under way is enough, and refuses then.
 func (t *transaction) foresee(r *recipient) *mail.Reply {
-	ctx := within(t.ctx, rcptWait, nil)
+	ctx := within(&t.ctx, rcptWait, nil)
 	defer ctx.end()
 	switch err := t.decide(ctx, r, mail.Recipient); {
 	case t.ctx.Err() != nil:
@@ -180,7 +177,7 @@ func (t *transaction) foresee(r *recipient) *mail.Reply {
 
 // offer asks the internal server whether it takes the recipient, and passes its answer on.
 func (t *transaction) offer(r *recipient) *mail.Reply {
-	ctx := within(t.ctx, upstreamWait, nil)
+	ctx := within(&t.ctx, upstreamWait, nil)
 	defer ctx.end()
 	r.goal, r.route = r.to, t.g.upstream.Route(r.to.Address)
 	if r.decided && len(r.verdict.Effects) > 0 {
@@ -269,7 +266,7 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 	if r := t.receive(u, len(t.errands) == 0 && undecided(rcpts)); r != nil {
 		return r
 	}
-	ctx := within(context.WithoutCancel(t.ctx), t.g.cfg.Limits.Decide, errDeadline)
+	ctx := within(context.WithoutCancel(&t.ctx), t.g.cfg.Limits.Decide, errDeadline)
 	defer ctx.end()
 	if r := t.inspect(u); r != nil {
 		return r
@@ -298,7 +295,7 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 	} else if r := t.judge(ctx, rcpts); r != nil {
 		return r
 	}
-	if cause := context.Cause(t.ctx); cause != nil { // until here the client's leaving counts, from here it does not
+	if cause := t.ctx.why(); cause != nil { // until here the client's leaving counts, from here it does not
 		return t.lost(cause)
 	}
 	reply = t.dispose(ctx, rcpts)
@@ -328,7 +325,7 @@ func (t *transaction) judge(ctx context.Context, rcpts []*recipient) *mail.Reply
 	deliver := false
 	for _, r := range rcpts {
 		if err := t.decide(ctx, r, mail.Data); err != nil {
-			if cause := context.Cause(t.ctx); cause != nil {
+			if cause := t.ctx.why(); cause != nil {
 				return t.lost(cause)
 			}
 			if errors.Is(err, errDeadline) {
@@ -346,7 +343,7 @@ func (t *transaction) judge(ctx context.Context, rcpts []*recipient) *mail.Reply
 	if deliver {
 		t.awaitStamped(ctx)
 	}
-	t.stop(errDecided)
+	t.work.cut(errDecided)
 	return nil
 }
 

@@ -55,16 +55,20 @@ func (l *link) times() *ServerTimeouts { return &l.host.group.cfg.Timeouts }
 func (l *link) guard(ctx context.Context) func() {
 	l.until, _ = ctx.Deadline()
 	ctx = cancelled(ctx)
-	if ctx.Done() == nil {
-		return func() {}
+	stop := func() bool { return true }
+	if t, ok := ctx.(*tether); ok {
+		stop = t.onEnd(l.shut)
+	} else if ctx.Done() != nil {
+		stop = context.AfterFunc(ctx, l.shut)
 	}
-	stop := context.AfterFunc(ctx, func() { l.sock.Close() })
 	return func() {
 		if !stop() {
 			l.broken = true
 		}
 	}
 }
+
+func (l *link) shut() { l.sock.Close() }
 
 // fail breaks the link and says why: that ctx ended, rather than that the socket was
 // closed for it.

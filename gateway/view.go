@@ -80,8 +80,8 @@ func (t *transaction) shadows(ctx context.Context, r *recipient) {
 			return
 		}
 		shared, own := t.plan.closure(names)
-		t.scope.Start(t.work, shared, t.input(nil))
-		r.scope.Start(t.work, own, t.input(r))
+		t.scope.Start(&t.work, shared, t.input(nil))
+		r.scope.Start(&t.work, own, t.input(r))
 		if waited, err := t.awaitStarted(ctx, r.scope, names); err != nil || !waited {
 			return
 		}
