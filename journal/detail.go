@@ -97,7 +97,9 @@ func (x *encoder) facts(facts map[string]stdjson.RawMessage) {
 	}
 	x.member("facts")
 	x.detail = append(x.detail, '{')
-	for _, name := range slices.Sorted(maps.Keys(facts)) {
+	x.names = slices.AppendSeq(x.names[:0], maps.Keys(facts))
+	slices.Sort(x.names)
+	for _, name := range x.names {
 		raw := facts[name]
 		if len(raw) == 0 {
 			raw = stdjson.RawMessage("null")

@@ -1,8 +1,10 @@
 package journal
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"postern/mail"
 	"postern/store"
@@ -33,8 +35,9 @@ type row struct {
 
 // encoder makes rows; it is for one goroutine.
 type encoder struct {
-	column strings.Builder
+	column []byte
 	detail []byte
+	names  []string // of facts
 	packer packer
 	walks  walks
 	err    error // the first of this detail
@@ -65,63 +68,71 @@ func (x *encoder) put(r *row) {
 
 // set lists, between spaces, each different word of the outcomes once.
 func (x *encoder) set(outcomes []Outcome, word func(*Outcome) string) string {
-	b := &x.column
-	b.Reset()
+	b := x.column[:0]
 	for i := range outcomes {
 		w := word(&outcomes[i])
-		if w == "" || strings.Contains(b.String(), " "+w+" ") {
+		if w == "" || bytes.Contains(b, []byte(" "+w+" ")) {
 			continue
 		}
-		if b.Len() == 0 {
-			b.WriteByte(' ')
+		if len(b) == 0 {
+			b = append(b, ' ')
 		}
-		b.WriteString(w)
-		b.WriteByte(' ')
+		b = append(append(b, w...), ' ')
 	}
-	return store.Clean(b.String(), maxWords)
+	x.column = b
+	return store.Clean(string(b), maxWords)
 }
 
 func (x *encoder) replyWords(e *Entry) string {
-	b := &x.column
-	b.Reset()
+	b := x.column[:0]
 	if e.Reply.Code != 0 {
-		b.WriteString(e.Reply.String())
+		b = append(b, e.Reply.String()...)
 	}
-	before := ""
+	var before *Outcome
 	for i := range e.Outcomes {
 		o := &e.Outcomes[i]
-		if said := o.Reply + "\n" + o.Upstream; said != before && b.Len() < maxReplies {
-			b.WriteByte('\n')
-			b.WriteString(said)
-			before = said
+		if (before == nil || o.Reply != before.Reply || o.Upstream != before.Upstream) && len(b) < maxReplies {
+			b = append(append(append(append(b, '\n'), o.Reply...), '\n'), o.Upstream...)
+			before = o
 		}
 	}
-	return strings.ToLower(store.Clean(b.String(), maxReplies))
+	return x.lowered(b, maxReplies)
 }
 
 func (x *encoder) searched(e *Entry) string {
-	b := &x.column
-	b.Reset()
-	b.WriteString(strings.ReplaceAll(store.Clean(e.Subject, maxField), "\n", " ")) // Query.Subject looks in this line
-	b.WriteByte('\n')
-	b.WriteString(store.Clean(e.From, maxField))
-	b.WriteByte('\n')
-	b.WriteString(e.Envelope.Sender.String())
+	b := append(x.column[:0], strings.ReplaceAll(store.Clean(e.Subject, maxField), "\n", " ")...) // Query.Subject looks in this line
+	b = append(append(b, '\n'), store.Clean(e.From, maxField)...)
+	b = append(append(b, '\n'), e.Envelope.Sender.String()...)
 	before := ""
 	for i := range e.Outcomes {
 		o := &e.Outcomes[i]
-		if b.Len() > maxWords {
+		if len(b) > maxWords {
 			break
 		}
-		b.WriteByte('\n')
-		b.WriteString(o.Recipient.String())
+		b = append(append(b, '\n'), o.Recipient.String()...)
 		if o.Because != before {
-			b.WriteByte('\n')
-			b.WriteString(o.Because)
+			b = append(append(b, '\n'), o.Because...)
 			before = o.Because
 		}
 	}
-	return strings.ToLower(store.Clean(b.String(), maxWords))
+	return x.lowered(b, maxWords)
+}
+
+// lowered is the column b in lower case, fit for the store; b is kept for the next.
+func (x *encoder) lowered(b []byte, most int) string {
+	if x.column = b; cap(b) > maxKept {
+		x.column = nil
+	}
+	plain := len(b) <= most
+	for i := 0; plain && i < len(b); i++ {
+		if plain = 0 < b[i] && b[i] < utf8.RuneSelf; 'A' <= b[i] && b[i] <= 'Z' {
+			b[i] += 'a' - 'A'
+		}
+	}
+	if plain {
+		return string(b)
+	}
+	return strings.ToLower(store.Clean(string(b), most))
 }
 
 func key(a mail.Address) string { return store.Clean(strings.ToLower(a.String()), maxField) }
