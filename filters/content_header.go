@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	m "postern/mail"
@@ -157,7 +158,7 @@ func (c *collector) mailboxes(h *m.Header) {
 	case a.Fields > 1 || len(a.List) > 1:
 		c.flaws.add(fromMultiple)
 	}
-	if a.Fields > 0 && !f.FromOK && !(a.OK && len(a.List) > 1) {
+	if a.Fields > 0 && !f.FromOK && !(a.OK && len(a.List) > 1) || slices.ContainsFunc(f.From, cutShort) {
 		c.flaws.add(fromMalformed)
 	}
 	for i := range h.Fields {
@@ -196,12 +197,29 @@ func (c *collector) boxes(have []From, list []m.Author) []From {
 	return have
 }
 
+// cutShort reports a display name with a NUL or a line end inside, from an encoded word: some readers
+// show what stands before it and nothing of the address (Mailsploit).
+func cutShort(f From) bool {
+	return strings.IndexByte(f.Name, 0) >= 0 || strings.ContainsAny(strings.Trim(f.Name, " \t\r\n"), "\r\n")
+}
+
 // shownDomain finds an address in a display name and gives its domain, unless it is own: many
 // mail programs show people the name alone.
 func shownDomain(name, own string) string {
-	if !isASCII(name) {
-		name = strings.NewReplacer("\uff20", "@", "\ufe6b", "@").Replace(name)
+	if isASCII(name) {
+		return addressDomain(name, own)
 	}
+	name = strings.NewReplacer("\uff20", "@", "\ufe6b", "@").Replace(name)
+	d := addressDomain(name, own)
+	if _, turned, ok := strings.Cut(name, "\u202e"); ok && d == "" { // right to left: shown the other way round
+		r := []rune(turned)
+		slices.Reverse(r)
+		d = addressDomain(string(r), own)
+	}
+	return d
+}
+
+func addressDomain(name, own string) string {
 	for {
 		_, rest, ok := strings.Cut(name, "@")
 		if !ok {
@@ -209,7 +227,10 @@ func shownDomain(name, own string) string {
 		}
 		name = rest
 		end := strings.IndexFunc(rest, func(r rune) bool {
-			return r < 0x80 && !isLetter(byte(r)) && !(r >= '0' && r <= '9') && strings.IndexByte("._-", byte(r)) < 0
+			if r >= 0x80 {
+				return strings.IndexRune("\u3002\uff0e\uff61", r) < 0 && (unicode.IsSpace(r) || unicode.IsPunct(r) || unicode.IsSymbol(r))
+			}
+			return !isLetter(byte(r)) && !(r >= '0' && r <= '9') && strings.IndexByte("._-", byte(r)) < 0
 		})
 		if end < 0 {
 			end = len(rest)

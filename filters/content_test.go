@@ -118,21 +118,43 @@ func TestLastLineEndBelongsToTheBody(t *testing.T) {
 // A-03: the display name shows another address than the mailbox has.
 func TestA03_NameDomainTellsOfAnAddressInTheName(t *testing.T) {
 	for from, want := range map[string]string{
-		`"ceo@bank.example" <e@evil.example>`:                     "bank.example",
-		`"ceo@BANK.example via x" <e@evil.example>`:               "bank.example",
-		`=?utf-8?q?ceo=40bank=2Eexample?= <e@evil.example>`:       "bank.example",
-		`=?utf-8?q?=3Cceo=40bank=2Eexample=3E?= <e@evil.example>`: "bank.example",
-		`"e@evil.example, ceo@bank.example" <e@evil.example>`:     "bank.example",
-		`"ceo@b` + "\u00e4" + `nk.example" <e@evil.example>`:      "xn--bnk-qla.example",
-		`"e@evil.example" <e@evil.example>`:                       "",
-		`"Anna @ work" <e@evil.example>`:                          "",
-		`"@anna" <e@evil.example>`:                                "",
-		`Bank <e@evil.example>`:                                   "",
-		`e@evil.example`:                                          "",
+		`"ceo@bank.example" <e@evil.example>`:                       "bank.example",
+		`"ceo@BANK.example via x" <e@evil.example>`:                 "bank.example",
+		`=?utf-8?q?ceo=40bank=2Eexample?= <e@evil.example>`:         "bank.example",
+		`=?utf-8?q?=3Cceo=40bank=2Eexample=3E?= <e@evil.example>`:   "bank.example",
+		`"e@evil.example, ceo@bank.example" <e@evil.example>`:       "bank.example",
+		`"ceo@b` + "\u00e4" + `nk.example" <e@evil.example>`:        "xn--bnk-qla.example",
+		`"e@evil.example" <e@evil.example>`:                         "",
+		`"Anna @ work" <e@evil.example>`:                            "",
+		`"@anna" <e@evil.example>`:                                  "",
+		`Bank <e@evil.example>`:                                     "",
+		`e@evil.example`:                                            "",
+		`e@evil.example (ceo@bank.example)`:                         "bank.example",
+		`(ceo@bank.example) e@evil.example`:                         "bank.example",
+		`e@evil.example (=?utf-8?q?ceo=40bank=2Eexample?=)`:         "bank.example",
+		`"ceo@bank.example": e@evil.example;`:                       "bank.example",
+		`=?utf-8?q?ceo=40bank=2Eexample?=: e@evil.example;`:         "bank.example",
+		`"ceo@bank.example` + "\u2028" + `" <e@evil.example>`:       "bank.example",
+		`"` + "\u201cceo@bank.example\u201d" + `" <e@evil.example>`: "bank.example",
+		`"` + "\u202eelpmaxe.knab@oec" + `" <e@evil.example>`:       "bank.example",
+		`Bank (ceo) <e@evil.example>`:                               "",
 	} {
 		f := contentOf(t, []byte("From: "+from+"\r\nDate: Sun, 22 Nov 2026 12:00:00 +0000\r\n\r\nx\r\n"))
 		if len(f.From) != 1 || f.From[0].NameDomain != want {
 			t.Errorf("%s: %+v, want %q", from, f.From, want)
+		}
+	}
+}
+
+// A-01: a display name that some readers cut short, and show without the address, is no ordinary one.
+func TestA01_EncodedWordsThatCutTheNameShort(t *testing.T) {
+	for name, malformed := range map[string]bool{
+		"=?utf-8?q?Ana=00?=": true, "=?utf-8?b?Y2VvQGJhbmsuZXhhbXBsZQoK?= =?utf-8?q?=00?=": true, "=?utf-8?q?Ana=0D=0AX:_1?=": true, "=?utf-8?q?Ana=0AB?=": true,
+		"=?utf-8?q?Ana=0A?=": false, "=?utf-8?q?Ana=09B?=": false, "=?utf-8?q?Ana?=": false, "\"Ana\r\n B\"": false,
+	} {
+		f := contentOf(t, []byte("From: "+name+" <e@evil.example>\r\nDate: Sun, 22 Nov 2026 12:00:00 +0000\r\n\r\nx\r\n"))
+		if f.Malformed != malformed {
+			t.Errorf("%s: malformed is %v: %+v %v", name, f.Malformed, f.From, f.Defects)
 		}
 	}
 }

@@ -3,7 +3,8 @@ package mail
 import "bytes"
 
 // An Author is one mailbox of a From field. Name is the display name as it stands there
-// (encoded words are not decoded), Address the addr-spec in its canonical form, Domain its
+// (encoded words are not decoded), else what readers show for one: the comment beside a single
+// mailbox, the name of its group; Address the addr-spec in its canonical form, Domain its
 // domain as ParseDomain gives it; "" when it is none.
 type Author struct {
 	Name    string `json:"name,omitempty"`

@@ -17,11 +17,29 @@ func ParseAuthors(value string) (list []Author, ok bool) {
 	}
 	p.tokens(value)
 	p.entries(false)
+	if len(p.list) == 1 && p.list[0].Name == "" { // "ann@example.org (Ann)", as it was written once: readers show the comment
+		p.list[0].Name = unescape(strings.Join(p.comments, " "))
+	}
 	if !p.ok || len(p.toks) > 0 {
 		p.scan(value)
 		return p.list, false
 	}
 	return p.list, true
+}
+
+// unescape takes the backslashes off quoted pairs.
+func unescape(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 // A fromToken is a lexical token: 'a' an atom with its dots, 'q' a quoted string, 'l' text in
@@ -37,6 +55,8 @@ type fromParser struct {
 	toks []fromToken
 	list []Author
 	ok   bool
+
+	comments []string // without the outer parentheses
 }
 
 // tokens splits s. What is no token is dropped and makes the field not ok.
@@ -58,6 +78,7 @@ func (p *fromParser) tokens(s string) {
 			continue
 		case c == '(':
 			j = p.comment(s, i)
+			p.comments = append(p.comments, Unfold([]byte(strings.TrimSuffix(s[i+1:j], ")"))))
 			next.comment = true
 			i = j
 			continue
@@ -166,7 +187,13 @@ func (p *fromParser) entry(group bool) {
 			p.ok = false
 			return
 		}
+		first := len(p.list)
 		p.entries(true) // at least one: an empty group names nobody
+		for i := first; i < len(p.list); i++ {
+			if p.list[i].Name == "" { // readers show the name of the group then
+				p.list[i].Name = phraseText(phrase)
+			}
+		}
 		if p.peek() != ';' {
 			p.ok = false
 			return
