@@ -1,6 +1,7 @@
 package filters
 
 import (
+	"encoding/base64"
 	"slices"
 	"strings"
 	"testing"
@@ -71,5 +72,27 @@ func TestC15_UuencodeWithOddModes(t *testing.T) {
 	}
 	if f := contentOf(t, []byte(top+"\r\nsee\r\nbegin 1 of these days\r\nwe went to the market together\r\n")); len(f.Attachments) > 0 {
 		t.Errorf("a sentence became %v", f.Attachments)
+	}
+}
+
+// C-05: a message that is attached as a file is opened like any other, and what is in it with it.
+func TestC05_FilesInSavedMessages(t *testing.T) {
+	saved := "Subject: x\nContent-Type: multipart/mixed; boundary=in\n\n--in\nContent-Disposition: attachment; filename=evil.exe\nContent-Transfer-Encoding: base64\n\nTVqQAA==\n--in--\n"
+	for _, typ := range []string{"multipart/mixed", "multipart/related", "multipart/x-unknown"} {
+		for _, name := range []string{"letter.eml", "page.mht", "Letter.EML "} {
+			m := top + "Content-Type: multipart/mixed; boundary=b1\r\n\r\n--b1\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=\"" + name + "\"\r\n\r\n" +
+				base64.StdEncoding.EncodeToString([]byte(strings.Replace(saved, "multipart/mixed", typ, 1))) + "\r\n--b1--\r\n"
+			f := contentOf(t, []byte(m))
+			seen := slices.ContainsFunc(f.Attachments, func(a Attachment) bool { return slices.Contains(a.Names, "evil.exe") && a.Executable })
+			if f.Malformed || !seen {
+				t.Errorf("%s in %q: malformed is %v, seen %v: %v %+v", typ, name, f.Malformed, seen, f.Defects, f.Attachments)
+			}
+		}
+	}
+	broken := "this is\nno message: at all\n\n--\n\x00 \n"
+	m := part("Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=a.eml")
+	m = strings.Replace(m, "TVqQAA==", base64.StdEncoding.EncodeToString([]byte(broken)), 1)
+	if f := contentOf(t, []byte(m)); f.Malformed {
+		t.Errorf("a broken file makes the message malformed: %v", f.Defects)
 	}
 }

@@ -52,6 +52,8 @@ func (s *mimeWalk) newLeaf(e entity) *leaf {
 		}
 		if e.isMessage() || e.is("multipart/") && len(e.boundaries) > 0 && enc != encIdentity {
 			r.sink.message = s.child(&e)
+		} else if e.isNamed("eml", "mht", "mhtml", "nws") {
+			r.sink.message = s.saved()
 		}
 		l.reads = append(l.reads, r)
 	}
@@ -72,6 +74,16 @@ func (s *mimeWalk) child(e *entity) *mimeWalk {
 		c.inHead = true
 	} else {
 		c.levels = append(c.levels, level{bounds: e.boundaries, depth: s.depth, seen: true})
+	}
+	return c
+}
+
+// saved scans a message that is attached as a file: who opens it has the files in it. The form of
+// what some program has saved is not the sender's, so it is no defect.
+func (s *mimeWalk) saved() *mimeWalk {
+	c := s.child(&entity{typ: "message/rfc822"})
+	if c != nil {
+		c.flaws, c.isSpec = &s.c.spare, true
 	}
 	return c
 }
