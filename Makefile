@@ -34,7 +34,7 @@ fuzz: ## every fuzz target for T each (make fuzz T=10m)
 crash: ## kill -9 at N random instants under load; nothing answered 250 may be missing
 	$(GO) test ./cmd/postern -run TestD03_Crash -count=1 -v -timeout 60m -crash.kills=$(N)
 
-assurance: ## the long suites (KILLS=500 MESSAGES=100000 …), then all tests; writes docs/assurance.md
+assurance: ## the long suites (KILLS=500 MESSAGES=100000 …), lint, then all tests; writes docs/assurance.md
 	@testkit/install.sh
 	@testkit/assurance.sh
 

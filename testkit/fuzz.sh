@@ -1,14 +1,15 @@
 #!/bin/bash
 # fuzz.sh TIME [PATTERN]: runs every fuzz target of the project for TIME each, one after the
-# other, and prints how many inputs each tried. Fails at the first finding.
+# other, and prints how many inputs each tried, in how long. Fails at the first finding.
 set -euo pipefail
 time=${1:-30s} pattern=${2:-.}
 status=0
 for pkg in $(go list ./...); do
 	dir=$(go list -f '{{.Dir}}' "$pkg")
 	for target in $(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$dir"/*_test.go 2>/dev/null | sed 's/^func //' | sort | grep -E "$pattern" || true); do
+		begun=$SECONDS
 		if out=$(go test "$pkg" -run '^$' -fuzz "^$target\$" -fuzztime "$time" -parallel "${FUZZ_PARALLEL:-$(nproc)}" 2>&1); then
-			echo "$pkg $target: $(grep -oE 'execs: [0-9]+' <<<"$out" | tail -1)"
+			echo "$pkg $target: $(grep -oE 'execs: [0-9]+' <<<"$out" | tail -1) in $((SECONDS - begun)) s"
 		else
 			echo "$pkg $target: FAILED"
 			tail -40 <<<"$out"

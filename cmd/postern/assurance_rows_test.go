@@ -51,7 +51,10 @@ func requirements(t *testing.T) []*requirement {
 		all = append(all, r)
 		rows[r.id] = r
 	}
-	for id, names := range namedTests(t) {
+	named, pages := namedTests(t), readPages(t)
+	fuzz := named["Fuzz*"]
+	delete(named, "Fuzz*")
+	for id, names := range named {
 		if r := rows[id]; r != nil {
 			r.tests = names
 		} else {
@@ -59,20 +62,49 @@ func requirements(t *testing.T) []*requirement {
 		}
 	}
 	for _, r := range all {
+		r.also = expanded(r.also, fuzz, pages)
 		for _, name := range r.also {
 			if room, test, ok := strings.Cut(name, ".Test"); ok && !testsOf(t, room)["Test"+test] {
 				t.Errorf("testdata/rows.txt: %s: there is no %s", r.id, name)
 			}
 		}
 	}
-	for _, p := range readPages(t) {
+	for _, p := range pages {
 		for _, id := range p.rows {
 			if r := rows[id]; r != nil {
 				r.tests = append(r.tests, "page "+p.name)
 			}
 		}
 	}
+	for _, r := range all {
+		r.also = slices.DeleteFunc(r.also, func(name string) bool { return slices.Contains(r.tests, name) })
+	}
 	return all
+}
+
+// expanded puts in place of a pattern all that it stands for. One that stands for nothing stays.
+func expanded(names, fuzz []string, pages []*page) (out []string) {
+	for _, name := range names {
+		found := []string{}
+		if name == "Fuzz*" {
+			found = fuzz
+		}
+		for _, p := range pages {
+			if same, _ := filepath.Match(name, "page "+p.name); same {
+				found = append(found, "page "+p.name)
+			}
+		}
+		if len(found) == 0 {
+			found = []string{name}
+		}
+		out = append(out, found...)
+	}
+	return out
+}
+
+// inSuite says whether a proof is part of go test ./...; make lint and a page of text are not.
+func inSuite(proof string) bool {
+	return strings.Contains(proof, ".Test") || strings.Contains(proof, ".Fuzz") || strings.HasPrefix(proof, "page ")
 }
 
 var (
@@ -97,23 +129,27 @@ func rowsOf(test *ast.FuncDecl) []string {
 	return ids
 }
 
-// namedTests gives the tests of each row, as room.Test, in order.
+// namedTests gives the tests of each row, as room.Test, in order; all fuzz targets under "Fuzz*".
 func namedTests(t *testing.T) map[string][]string {
 	t.Helper()
 	const root = "../.."
 	named := map[string][]string{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, "_test.go") {
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(file, "_test.go") {
 			return err
 		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution|parser.ParseComments)
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution|parser.ParseComments)
 		if err != nil {
 			return err
 		}
-		room := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), root+"/")
+		room := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(file)), root+"/")
 		for _, d := range f.Decls {
 			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && (strings.HasPrefix(fn.Name.Name, "Test") || strings.HasPrefix(fn.Name.Name, "Fuzz")) {
-				for _, id := range rowsOf(fn) {
+				ids := rowsOf(fn)
+				if strings.HasPrefix(fn.Name.Name, "Fuzz") {
+					ids = append(ids, "Fuzz*")
+				}
+				for _, id := range ids {
 					named[id] = append(named[id], room+"."+fn.Name.Name)
 				}
 			}
@@ -136,7 +172,7 @@ type testRun struct {
 }
 
 // testRuns reads the output of go test -json: by the names that requirements have. What was run
-// twice has its last result.
+// twice has its worst result. What is no Go test (make lint) has its name alone, without a package.
 func testRuns(t *testing.T, file string) map[string]*testRun {
 	t.Helper()
 	out := map[string]*testRun{}
@@ -148,32 +184,44 @@ func testRuns(t *testing.T, file string) map[string]*testRun {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, 1<<20)
+	lines.Buffer(nil, 64<<20)
 	for lines.Scan() {
 		var e struct{ Action, Package, Test, Output string }
 		if json.Unmarshal(lines.Bytes(), &e) != nil || e.Test == "" {
 			continue
 		}
-		name := strings.TrimPrefix(e.Package, "postern/") + "." + e.Test
+		name := inRoom(e.Package, e.Test)
 		if page, ok := strings.CutPrefix(e.Test, "TestScenarios/page/"); ok {
 			name = "page " + page
 		}
-		switch e.Action {
-		case "run":
-			if out[name] == nil {
-				out[name] = &testRun{}
-			}
-		case "pass", "fail", "skip":
-			if r := out[name]; r != nil && (e.Action == "fail" || r.action == "" || r.action == "skip") {
+		_, figure, told := strings.Cut(e.Output, "assurance: ")
+		if told { // of a subtest, too
+			whole, _, _ := strings.Cut(e.Test, "/")
+			name = inRoom(e.Package, whole)
+		}
+		r := out[name]
+		if r == nil {
+			r = &testRun{}
+			out[name] = r
+		}
+		switch {
+		case e.Action == "pass", e.Action == "fail", e.Action == "skip":
+			if e.Action == "fail" || r.action == "" || r.action == "skip" {
 				r.action = e.Action
 			}
-		case "output":
-			if _, figure, ok := strings.Cut(e.Output, "assurance: "); ok { // of a subtest, too
-				whole, _, _ := strings.Cut(e.Test, "/")
-				name = strings.TrimPrefix(e.Package, "postern/") + "." + whole
-				out[name].figures = append(out[name].figures, strings.TrimSpace(figure))
-			}
+		case told:
+			r.figures = append(r.figures, strings.ReplaceAll(strings.TrimSpace(figure), "|", "/"))
 		}
 	}
+	if err := lines.Err(); err != nil {
+		t.Error(err)
+	}
 	return out
+}
+
+func inRoom(pkg, test string) string {
+	if pkg == "" {
+		return test
+	}
+	return strings.TrimPrefix(pkg, "postern/") + "." + test
 }
