@@ -82,6 +82,9 @@ func seeds(f *testing.F) {
 	}
 	f.Add(wrapped("application/zip", "a.zip", testZip()), uint16(64))
 	f.Add(plainMail(600), uint16(1))
+	f.Add(signedMail("Content-Type: application/pkcs7-mime", opaque("X-A: 1\r\nContent-Type: text/plain; name=a.exe\r\n\r\nhello", true, 7)), uint16(3))
+	f.Add([]byte(part("Content-Type: application/octet-stream; name=a.eml")), uint16(5))
+	f.Add([]byte(top+"Content-Type: multipart/mixed; boundary=b1\r\n\r\n--b1\r\n\r\nx\r\n--b1junk\r\nX-Any: 1\r\n\r\nx\r\n--b1--\r\n"), uint16(1))
 	for _, make := range hostile {
 		f.Add(make(400), uint16(13))
 	}

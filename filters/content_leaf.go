@@ -54,6 +54,8 @@ func (s *mimeWalk) newLeaf(e entity) *leaf {
 			r.sink.message = s.child(&e)
 		} else if e.isNamed("eml", "mht", "mhtml", "nws") {
 			r.sink.message = s.saved()
+		} else if e.isSigned() {
+			r.sink.signed = s.signed()
 		}
 		l.reads = append(l.reads, r)
 	}
@@ -156,6 +158,7 @@ type sink struct {
 	view    []byte
 	files   *inliner
 	message *mimeWalk
+	signed  *signedData
 	archive archive // decided after the first bytes
 	decided bool
 	packed  *mail.Body // all of an archive, to look into
@@ -206,6 +209,9 @@ func (k *sink) take(p []byte) {
 	if k.message != nil {
 		k.message.feed(p)
 	}
+	if k.signed != nil {
+		k.signed.take(p)
+	}
 	if !k.decided && len(k.head) >= archiveBytes {
 		k.decide()
 		if k.archive != nil && before > 0 {
@@ -244,6 +250,9 @@ func (k *sink) finish() {
 	}
 	if k.message != nil {
 		k.message.close()
+	}
+	if k.signed != nil {
+		k.signed.close()
 	}
 	if k.archive != nil {
 		k.archive.close()
