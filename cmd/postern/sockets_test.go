@@ -71,9 +71,12 @@ func TestD16_NoConnectionIsRefused(t *testing.T) {
 	var sent, put, refused atomic.Int64
 	var taken sync.Map
 	var load sync.WaitGroup
-	for client := range 8 {
+	for client := range 16 {
 		load.Go(func() {
+			pace := time.NewTicker(60 * time.Millisecond) // somewhat over 200 a second from all
+			defer pace.Stop()
 			for n := 0; ctx.Err() == nil; n++ {
+				<-pace.C
 				id := fmt.Sprintf("restart-%d-%d", client, n)
 				for { // a mail server comes again until it has an answer
 					c, err := net.DialTimeout("tcp", addr, 20*time.Second)
@@ -102,6 +105,7 @@ func TestD16_NoConnectionIsRefused(t *testing.T) {
 			}
 		})
 	}
+	begun := time.Now()
 	for range *restartCount {
 		g := s.activated(t, "smtp", socket)
 		g.ready(t)
@@ -115,6 +119,7 @@ func TestD16_NoConnectionIsRefused(t *testing.T) {
 	}
 	g := s.activated(t, "smtp", socket)
 	g.ready(t)
+	took := time.Since(begun)
 	stop()
 	load.Wait()
 	if err := g.stop(t); err != nil {
@@ -135,7 +140,7 @@ func TestD16_NoConnectionIsRefused(t *testing.T) {
 	if int(sent.Load()) < *restartCount {
 		t.Errorf("no load: %d messages", sent.Load())
 	}
-	testkit.Figure(t, "%d restarts: %d messages, %d told to come again, %d connections refused, 0 lost", *restartCount, sent.Load(), put.Load(), refused.Load())
+	testkit.Figure(t, "%d restarts: %d messages, %.0f a second, %d told to come again, %d connections refused, 0 lost", *restartCount, sent.Load(), float64(sent.Load())/took.Seconds(), put.Load(), refused.Load())
 }
 
 // deliverOnce sends one message on a connection of its own.
