@@ -71,13 +71,22 @@ func (w *wire) proxy1(deadline time.Time) (netip.AddrPort, error) {
 	}
 	from, err := netip.ParseAddr(words[2])
 	to, err2 := netip.ParseAddr(words[3])
-	port, err3 := strconv.ParseUint(words[4], 10, 16)
-	_, err4 := strconv.ParseUint(words[5], 10, 16)
+	port, err3 := proxyPort(words[4])
+	_, err4 := proxyPort(words[5])
 	if errors.Join(err, err2, err3, err4) != nil || from.Zone() != "" ||
 		from.Is4() != (words[1] == "TCP4") || to.Is4() != from.Is4() {
 		return netip.AddrPort{}, errBadProxy
 	}
-	return netip.AddrPortFrom(from.Unmap(), uint16(port)), nil
+	return netip.AddrPortFrom(from.Unmap(), port), nil
+}
+
+// proxyPort reads a port, which has no leading zeros.
+func proxyPort(s string) (uint16, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err == nil && strconv.FormatUint(n, 10) != s {
+		err = errBadProxy
+	}
+	return uint16(n), err
 }
 
 func (w *wire) proxy2(deadline time.Time) (netip.AddrPort, error) {
