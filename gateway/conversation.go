@@ -119,14 +119,16 @@ func (c *conversation) confirm() {
 // remember notes a message that the internal server has taken, until confirm.
 func (c *conversation) remember(m memory) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended {
-		c.g.resends.add(m)
-		c.g.resends.settle(m.print, c, false)
-		return
+	late := c.ended
+	if !late {
+		c.g.resends.settle(m.print, c, true)
+		c.unconfirmed = &m
 	}
-	c.g.resends.settle(m.print, c, true)
-	c.unconfirmed = &m
+	c.mu.Unlock()
+	if late {
+		c.g.resendable(m)
+		c.g.resends.settle(m.print, c, false)
+	}
 }
 
 // left tells whether the client has hung up, though we may not have come to read that. It may be
@@ -149,13 +151,13 @@ func (c *conversation) end(cause error) {
 		c.confirm()
 	}
 	c.mu.Lock()
-	t := c.current
-	if c.unconfirmed != nil {
-		c.g.resends.add(*c.unconfirmed)
-		c.g.resends.settle(c.unconfirmed.print, c, false)
-	}
+	t, unread := c.current, c.unconfirmed
 	c.unconfirmed, c.ended = nil, true
 	c.mu.Unlock()
+	if unread != nil {
+		c.g.resendable(*unread)
+		c.g.resends.settle(unread.print, c, false)
+	}
 	if t != nil {
 		t.abandon(cause)
 	}

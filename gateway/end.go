@@ -98,7 +98,7 @@ func (t *transaction) finish(reply *mail.Reply) {
 	t.g.join(scopes...)
 	t.record(reply)
 	if t.crashed && t.body != nil && reply != nil && reply.Temporary() && t.result != abandoned {
-		t.g.poisons.add(t.contents())
+		t.poisonous()
 	}
 	t.notify()
 	if t.body != nil {

@@ -21,6 +21,7 @@ import (
 	"postern/journal"
 	"postern/mail"
 	"postern/quarantine"
+	"postern/recall"
 )
 
 // Deps are the neighbours of a gateway.
@@ -33,6 +34,9 @@ type Deps struct {
 	Spool      *mail.Spool      // nil: one in Config.SpoolDir, bounded by Limits.Memory
 	Log        *slog.Logger     // nil: nothing is logged
 	Clock      func() time.Time // nil: time.Now
+	Recall     Recall           // nil: what a second try is known by is lost with the process
+	Taken      []recall.Taken   // what it knows at the start
+	Poisons    []recall.Poison
 }
 
 // A Gateway takes messages by SMTP and brings each to one end. Its methods may be called from
@@ -53,6 +57,7 @@ type Gateway struct {
 	ids         idSource
 	resends     resends
 	poisons     poisons
+	recall      Recall // nil: there is none
 	meters      meters
 	notices     notifier
 	seed        maphash.Seed // of fingerprints
@@ -76,6 +81,8 @@ func New(cfg Config, d Deps) *Gateway {
 	if d.Inbox != nil {
 		g.inbox, g.inboxDomain = d.Inbox, d.Inbox.Domain()
 	}
+	g.recall = d.Recall
+	g.recalls(d.Taken, d.Poisons)
 	g.ids.entropy = ulid.Monotonic(rand.Reader, 0)
 	g.front = newFront(cfg, d.Log, g.connect, g.extensions)
 	return g

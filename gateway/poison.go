@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"crypto/sha256"
 	"sync"
 	"sync/atomic"
 
+	"postern/recall"
 	"postern/rules"
 )
 
@@ -12,13 +14,13 @@ import (
 // nothing of it looked at.
 const (
 	poisonTries = 2 // that failed
-	poisonMax   = 1000
+	poisonMax   = recall.PoisonMax
 )
 
 // contents tells the bytes of one message from those of another, whoever sends them.
 type contents struct {
 	size int64
-	sum  uint64
+	sum  [sha256.Size]byte
 }
 
 // poisons counts attempts that ended in a panic, by content. It is empty as a rule.
@@ -26,6 +28,17 @@ type poisons struct {
 	some  atomic.Bool
 	mu    sync.Mutex
 	tries map[contents]int
+}
+
+// load sets how often one failed in a process before this one.
+func (p *poisons) load(c contents, tries int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tries == nil {
+		p.tries = map[contents]int{}
+	}
+	p.tries[c] = tries
+	p.some.Store(true)
 }
 
 func (p *poisons) add(c contents) {
@@ -44,16 +57,34 @@ func (p *poisons) add(c contents) {
 	p.some.Store(true)
 }
 
-func (p *poisons) enough(c contents) bool {
+// like tells whether some message of the size failed often enough.
+func (p *poisons) like(size int64) bool {
 	if !p.some.Load() {
 		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.tries[c] >= poisonTries
+	for c, n := range p.tries {
+		if c.size == size && n >= poisonTries {
+			return true
+		}
+	}
+	return false
 }
 
-func (t *transaction) contents() contents { return contents{t.body.Size(), t.content.Sum64()} }
+// poison tells whether this message failed often enough. It is summed up only for that.
+func (t *transaction) poison() bool {
+	if !t.g.poisons.like(t.body.Size()) {
+		return false
+	}
+	c, ok := t.contents()
+	if !ok {
+		return false
+	}
+	t.g.poisons.mu.Lock()
+	defer t.g.poisons.mu.Unlock()
+	return t.g.poisons.tries[c] >= poisonTries
+}
 
 // isolate decides for a message at which we failed before: it is held for everybody, unseen.
 func (t *transaction) isolate(rcpts []*recipient) {

@@ -36,6 +36,9 @@ func (t *transaction) receive(u upload, judged bool) *mail.Reply {
 			continue
 		}
 		t.content.Write(p)
+		if t.g.recall != nil {
+			t.lasting = summed(t.lasting, p)
+		}
 		if _, full = t.body.Write(p); full != nil {
 			t.body.Finish(full)
 		}

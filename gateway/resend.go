@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"postern/recall"
 )
 
 // When a connection breaks between the internal server's 250 and the client's reading of ours,
@@ -13,8 +15,8 @@ import (
 // While a message is on its way to the internal server, or its reply to the client, it is under way:
 // the same one on another connection is a second try when the first connection is dead.
 const (
-	resendAge = 24 * time.Hour
-	resendMax = 10_000
+	resendAge = recall.TakenAge
+	resendMax = recall.TakenMax
 )
 
 // A fingerprint tells one submission from another: who sent which bytes to whom. The sums are
@@ -24,6 +26,13 @@ type fingerprint struct {
 	size     int64
 	content  uint64
 	envelope uint64
+	lasting  lasting
+}
+
+// A recalled is what remains of a fingerprint after a restart.
+type recalled struct {
+	client  netip.Addr
+	lasting lasting
 }
 
 // A memory is a message that the internal server took, for all its recipients or some.
@@ -35,11 +44,12 @@ type memory struct {
 
 // resends is a bounded memory of fingerprints, oldest out first.
 type resends struct {
-	mu    sync.Mutex
-	known map[fingerprint]memory
-	order []memory // a ring once it is full
-	next  int
-	under map[fingerprint]underway
+	mu     sync.Mutex
+	known  map[fingerprint]memory
+	order  []memory // a ring once it is full
+	next   int
+	under  map[fingerprint]underway
+	before map[recalled]memory // of a process before this one; it is never changed
 }
 
 // An underway is a message that is being delivered on a connection, or was, and nobody knows yet
@@ -66,6 +76,11 @@ func (r *resends) begin(f fingerprint, on *conversation, id string, now time.Tim
 	defer r.mu.Unlock()
 	if m, ok := r.known[f]; ok && now.Sub(m.at) < resendAge {
 		return wasTaken, m.id
+	}
+	if len(r.before) > 0 {
+		if m, ok := r.before[recalled{f.client, f.lasting}]; ok && now.Sub(m.at) < resendAge {
+			return wasTaken, m.id
+		}
 	}
 	if other, ok := r.under[f]; ok && other.on != on && other.on.left() {
 		if other.told {
@@ -121,13 +136,18 @@ func (t *transaction) print() (fingerprint, bool) {
 	}
 	var h maphash.Hash
 	h.SetSeed(t.content.Seed())
+	last := lasting{size: t.body.Size(), content: t.lasting}
+	line := make([]byte, 0, 128)
 	part := func(s string) {
-		_, _ = h.WriteString(s)
-		_ = h.WriteByte(0)
+		line = append(append(line[:0], s...), 0)
+		_, _ = h.Write(line)
+		if t.g.recall != nil {
+			last.envelope = summed(last.envelope, line)
+		}
 	}
 	part(t.env.Sender.String())
 	for _, r := range t.env.Recipients {
 		part(r.Address.String())
 	}
-	return fingerprint{t.env.Client.Addr, t.body.Size(), t.content.Sum64(), h.Sum64()}, true
+	return fingerprint{t.env.Client.Addr, t.body.Size(), t.content.Sum64(), h.Sum64(), last}, true
 }

@@ -41,6 +41,7 @@ type transaction struct {
 	body    *mail.Body
 	header  *mail.Header
 	content maphash.Hash // of the body's bytes
+	lasting uint32       // CRC-32C of them, for a Recall
 	counted []count      // by throttles
 	outline *filters.Outline
 	plans   []*partPlan
@@ -290,7 +291,7 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 			}
 		}()
 	}
-	if t.g.poisons.enough(t.contents()) {
+	if t.poison() {
 		t.isolate(rcpts)
 	} else if r := t.judge(ctx, rcpts); r != nil {
 		return r

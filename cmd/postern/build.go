@@ -96,6 +96,13 @@ func build(ctx context.Context, cfg *Config, log *slog.Logger) (p *program, err 
 		Journal:    journal.Tee(p.journal, sinks...),
 		Spool:      p.spool,
 		Log:        log,
+		Recall:     p.recall,
+	}
+	if deps.Taken, err = p.recall.Taken(ctx, time.Now()); err != nil {
+		return p, err
+	}
+	if deps.Poisons, err = p.recall.Poisons(ctx, time.Now()); err != nil {
+		return p, err
 	}
 	if cfg.StoreDown == "defer_all" {
 		deps.Room = func() error { return p.quarantine.Room(context.Background()) }

@@ -21,7 +21,7 @@ import (
 )
 
 // schemaRooms are the rooms that keep tables: folder and name.
-var schemaRooms = []string{"audit", "digest", "journal", "lists", "people", "policies", "quarantine", "review", "tally"}
+var schemaRooms = []string{"audit", "digest", "greylist", "journal", "lists", "people", "policies", "quarantine", "recall", "review", "tally"}
 
 // schemaSteps are the files of a room's migrations, in their order.
 func schemaSteps(t *testing.T, room string) (names []string, files fs.FS) {

@@ -120,3 +120,34 @@ func resendOnce(addr, sender string, text []byte, cut bool, links *sync.Map) (st
 	}
 	return reply, err
 }
+
+// A message whose answer was not read comes again after a restart: there is one copy.
+func TestD13_KnownAfterARestart(t *testing.T) {
+	t.Parallel()
+	inside := newSink(t, func(string, string) string { return "" })
+	s := newSite(t, inside.addr, "")
+	text := []byte(letter("resend-late", "resend", "x\r\n"))
+	for n := range 3 { // the first answer is read, the second is not
+		g := s.serve(t)
+		if n != 2 {
+			text = append(text, "y\r\n"...)
+		}
+		x, err := dial(g.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reply, _, err := x.mail("n@friend.example", []string{"a@example.org"}, text); err != nil || !strings.HasPrefix(reply, "250") {
+			t.Fatalf("%s, %v", reply, err)
+		}
+		if n == 0 {
+			_, _ = x.say("QUIT")
+		}
+		x.conn.Close()
+		if err := g.stop(t); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(inside.taken()); n != 2 {
+		t.Errorf("%d copies", n)
+	}
+}

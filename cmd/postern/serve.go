@@ -281,6 +281,8 @@ func (p *program) tidy(ctx context.Context, now time.Time) {
 	failed("pruning the lists", err)
 	_, err = p.greys.Prune(ctx, now)
 	failed("pruning the greylist", err)
+	_, err = p.recall.Prune(ctx, now)
+	failed("pruning what second tries are known by", err)
 	failed("tidying the desk", p.desk.Tidy(ctx, now))
 	failed("the log of acts", p.audit.Settle(ctx, false))
 	if u, err := p.quarantine.Usage(ctx); err == nil && u.Max > 0 && u.Bytes > u.Max/10*8 {

@@ -18,6 +18,7 @@ import (
 	"postern/people"
 	"postern/policies"
 	"postern/quarantine"
+	"postern/recall"
 	"postern/store"
 	"postern/tally"
 )
@@ -30,6 +31,7 @@ type stores struct {
 	policies   *policies.Store
 	lists      *lists.Store
 	greys      *greylist.Store
+	recall     *recall.Store
 	audit      *audit.Log
 	people     *people.Store
 	tally      *tally.Tally // the daemon's; nil for commands
@@ -66,6 +68,9 @@ func openStores(ctx context.Context, cfg *Config, log *slog.Logger, exclusive bo
 		return nil, errors.Join(err, s.close())
 	}
 	if s.greys, err = greylist.Open(ctx, greylist.Options{DB: s.db, Delay: time.Duration(cfg.Greylist.Delay), Keep: time.Duration(cfg.Greylist.Keep)}); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if s.recall, err = recall.Open(ctx, s.db); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	if s.audit, err = audit.Open(ctx, audit.Options{DB: s.db, Log: log}); err != nil {
