@@ -49,9 +49,10 @@ type About struct {
 type Report struct {
 	About
 	Messages int      `json:"messages"`
-	Bytes    int64    `json:"bytes"`   // of all files
-	Gone     int      `json:"gone"`    // messages that were removed while the backup was made, and are not in it
-	Damaged  []string `json:"damaged"` // ids of messages whose bytes are not those that were received
+	Bytes    int64    `json:"bytes"`              // of all files
+	Gone     int      `json:"gone"`               // messages that were removed while the backup was made, and are not in it
+	Damaged  []string `json:"damaged"`            // ids of messages whose bytes are not those that were received
+	LeftOut  []string `json:"left_out,omitempty"` // other files that are over 1 MiB, and not in it
 }
 
 // Write saves the data folder of db as it is now; the gateway may run meanwhile. A copy of the
@@ -129,7 +130,7 @@ func (w *writer) all(ctx context.Context, data, dir string, q *quarantine.Store,
 	if err := w.add(aboutFile, append(about, '\n')); err != nil {
 		return err
 	}
-	if err := w.small(data); err != nil {
+	if err := w.small(data, r); err != nil {
 		return err
 	}
 	copied, err := store.Open(ctx, dir, store.Options{})
@@ -156,8 +157,8 @@ func (w *writer) all(ctx context.Context, data, dir string, q *quarantine.Store,
 	return w.tar.Close()
 }
 
-// small adds the other files of the data folder: keys, certificates.
-func (w *writer) small(data string) error {
+// small adds the other files of the data folder: keys, certificates. None of ours is large.
+func (w *writer) small(data string, r *Report) error {
 	root, err := os.OpenRoot(data)
 	if err != nil {
 		return err
@@ -172,15 +173,28 @@ func (w *writer) small(data string) error {
 		case !d.Type().IsRegular() || !extra(name):
 			return nil
 		}
-		text, err := root.ReadFile(name)
-		if os.IsNotExist(err) {
+		text, err := upTo(root, name, maxSmall)
+		switch {
+		case os.IsNotExist(err):
 			return nil
-		}
-		if err != nil || len(text) > maxSmall {
+		case err != nil:
 			return err
+		case len(text) > maxSmall:
+			r.LeftOut = append(r.LeftOut, name)
+			return nil
 		}
 		return w.add(name, text)
 	})
+}
+
+// upTo reads a file, and one byte more than most when there is more.
+func upTo(root *os.Root, name string, most int64) ([]byte, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, most+1))
 }
 
 // extra tells whether a name is that of a file beside database and messages that is worth saving.

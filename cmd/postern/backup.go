@@ -83,10 +83,19 @@ func (c *backupCmd) Run(out output) (err error) {
 	return c.tell(out, name, rep)
 }
 
-// publish gives the written file its name.
+// publish gives the written file its name, which another backup may have taken meanwhile.
 func publish(part, name string) error {
-	if err := os.Rename(part, name); err != nil {
-		return errors.Join(err, os.Remove(part))
+	switch err := os.Link(part, name); {
+	case errors.Is(err, fs.ErrExist):
+		return errors.Join(fmt.Errorf("%s was written meanwhile by another backup, which stays as it is", name), os.Remove(part))
+	case err != nil: // a file system without links
+		if err := os.Rename(part, name); err != nil {
+			return errors.Join(err, os.Remove(part))
+		}
+	default:
+		if err := os.Remove(part); err != nil {
+			return err
+		}
 	}
 	d, err := os.Open(filepath.Dir(name))
 	if err != nil {
@@ -133,6 +142,9 @@ func (c *backupCmd) tell(out output, name string, rep backup.Report) error {
 		}
 	} else {
 		fmt.Fprintf(out.out, "%s: %d held messages, %d MiB in all\n", name, rep.Messages, (rep.Bytes+1<<20-1)>>20)
+		for _, name := range rep.LeftOut {
+			fmt.Fprintf(out.out, "not in it: %s, which is over 1 MiB and none of Postern's\n", name)
+		}
 	}
 	if len(rep.Damaged) > 0 {
 		return fmt.Errorf("%d held messages are damaged on disk; the backup has them as they are: %s", len(rep.Damaged), strings.Join(rep.Damaged[:min(len(rep.Damaged), 5)], " "))

@@ -194,6 +194,13 @@ func TestD08_BackupAndRestoreCommands(t *testing.T) {
 	want(exitFailed, "not empty", "restore", "--data", s.data, made[0])
 	want(exitFailed, "no postern-*.tar", "restore", "--data", filepath.Join(s.dir, "a"), s.dir)
 	want(exitFailed, "no backup of postern", "restore", "--data", filepath.Join(s.dir, "a"), s.conf)
+	if err := os.WriteFile(filepath.Join(s.data, "core"), make([]byte, 1<<20+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(exitDone, "not in it: core", "backup", "-c", s.conf, folder+"/large.tar")
+	if err := os.Remove(filepath.Join(s.data, "core")); err != nil {
+		t.Fatal(err)
+	}
 	streamed := want(exitDone, "", "backup", "-c", s.conf, "-")
 	if err := os.WriteFile(filepath.Join(s.dir, "streamed"), []byte(streamed), 0o600); err != nil {
 		t.Fatal(err)
@@ -215,6 +222,27 @@ func TestD08_BackupAndRestoreCommands(t *testing.T) {
 	want(exitFailed, id, "backup", "-c", s.conf, folder+"/damaged.tar")
 	want(exitFailed, id, "restore", "--data", filepath.Join(s.dir, "d"), folder+"/damaged.tar")
 	want(exitFailed, id, "check", "--full", "--data", filepath.Join(s.dir, "d"))
+}
+
+// Of two backups to one file the first that is whole stays, and the second says so.
+func TestD08_TwoBackupsToOneFile(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "x.tar")
+	for n, text := range []string{"first", "second"} {
+		part := filepath.Join(dir, text+".part")
+		if err := os.WriteFile(part, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := publish(part, name); (err != nil) != (n == 1) || n == 1 && !strings.Contains(err.Error(), "another backup") {
+			t.Errorf("%s: %v", text, err)
+		}
+		if _, err := os.Lstat(part); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", part, err)
+		}
+	}
+	if text, err := os.ReadFile(name); err != nil || string(text) != "first" {
+		t.Errorf("%q, %v", text, err)
+	}
 }
 
 // Root backs up a gateway that runs as another user, into a folder of root's alone, and restores into
