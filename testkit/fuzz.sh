@@ -8,7 +8,7 @@ for pkg in $(go list ./...); do
 	dir=$(go list -f '{{.Dir}}' "$pkg")
 	for target in $(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$dir"/*_test.go 2>/dev/null | sed 's/^func //' | sort | grep -E "$pattern" || true); do
 		begun=$SECONDS
-		if out=$(go test "$pkg" -run '^$' -fuzz "^$target\$" -fuzztime "$time" -parallel "${FUZZ_PARALLEL:-$(nproc)}" 2>&1); then
+		if out=$(go test "$pkg" -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 3s -parallel "${FUZZ_PARALLEL:-$(nproc)}" 2>&1); then
 			echo "$pkg $target: $(grep -oE 'execs: [0-9]+' <<<"$out" | tail -1) in $((SECONDS - begun)) s"
 		else
 			echo "$pkg $target: FAILED"
