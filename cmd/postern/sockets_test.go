@@ -73,7 +73,7 @@ func TestD16_NoConnectionIsRefused(t *testing.T) {
 	var load sync.WaitGroup
 	for client := range 16 {
 		load.Go(func() {
-			pace := time.NewTicker(60 * time.Millisecond) // somewhat over 200 a second from all
+			pace := time.NewTicker(45 * time.Millisecond) // over 200 a second from all, the restarts included
 			defer pace.Stop()
 			for n := 0; ctx.Err() == nil; n++ {
 				<-pace.C
