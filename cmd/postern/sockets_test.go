@@ -105,6 +105,7 @@ func TestD16_NoConnectionIsRefused(t *testing.T) {
 			}
 		})
 	}
+	builtProgram(t)
 	begun := time.Now()
 	for range *restartCount {
 		g := s.activated(t, "smtp", socket)
