@@ -31,7 +31,7 @@ type ContentFacts struct {
 	Type        string       `expr:"type" json:"type" doc:"Declared type of the message, in lower case: text/plain, multipart/mixed." case:"lower" example:"content.type == \"multipart/encrypted\""`
 	Parts       []Part       `expr:"parts" json:"parts,omitempty" doc:"The parts in order, containers too, at most 256."`
 	PartCount   int          `expr:"part_count" json:"part_count" doc:"Number of parts."`
-	Attachments []Attachment `expr:"attachments" json:"attachments,omitempty" doc:"Every part with a name, a disposition of attachment or a type other than text; files found within text; members of archives (zip, 7z, rar, tar, gzip, bzip2; five deep), with archive set." example:"any(content.attachments, hasExtension(.name, \"docm xlsm\"))"`
+	Attachments []Attachment `expr:"attachments" json:"attachments,omitempty" doc:"Every part with a name, a disposition of attachment or a type other than text; files found within text; members of archives (zip, 7z, rar, tar, gzip, bzip2, xz; five deep), with archive set." example:"any(content.attachments, hasExtension(.name, \"docm xlsm\"))"`
 	Links       []Link       `expr:"links" json:"links,omitempty" doc:"What the text and the HTML point to, each once, at most 1000." example:"len(content.links) > 100"`
 	LinksCut    bool         `expr:"links_cut" json:"links_cut,omitempty" doc:"There are more links than listed."`
 	Text        string       `expr:"text" json:"text,omitempty" doc:"Beginning of the plain text parts, decoded, at most 16 KiB." example:"hasWord(content.text, \"bitcoin\")"`

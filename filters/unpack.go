@@ -126,7 +126,7 @@ func (u *unpacker) descend(b *mail.Body, a archive, name string, depth int) {
 		err = x.rar()
 	case "7z":
 		err = x.sevenZip()
-	case "gzip", "bzip2":
+	case "gzip", "bzip2", "xz":
 		err = x.stream(head)
 	case "tar":
 		err = x.tar(u.limited(io.NewSectionReader(b, 0, b.Size()), b.Size()))
@@ -329,13 +329,13 @@ var containerMagics = [...]struct {
 	kind  string
 }{
 	{zipLocal, 0, "zip"}, {zipEnd, 0, "zip"}, {"PK00PK", 0, "zip"}, {"PK\x07\x08", 0, "zip"}, {"Rar!\x1a\x07", 0, "rar"}, {"7z\xbc\xaf\x27\x1c", 0, "7z"},
-	{"\x1f\x8b\x08", 0, "gzip"}, {"BZh", 0, "bzip2"}, {"ustar", 257, "tar"},
+	{"\x1f\x8b\x08", 0, "gzip"}, {"BZh", 0, "bzip2"}, {magicXZ, 0, "xz"}, {"ustar", 257, "tar"},
 }
 
 // calledArchive reports a name of something that is looked into.
 func calledArchive(names ...string) bool {
 	return slices.ContainsFunc(extensions(names), func(e string) bool {
-		return slices.Contains([]string{"zip", "jar", "rar", "7z", "tar", "gz", "tgz", "bz2", "tbz", "tbz2"}, e)
+		return slices.Contains([]string{"zip", "jar", "rar", "7z", "tar", "gz", "tgz", "bz2", "tbz", "tbz2", "xz", "txz"}, e)
 	})
 }
 

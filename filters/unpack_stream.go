@@ -10,12 +10,15 @@ import (
 	"strings"
 )
 
-// stream looks at the one file that gzip or bzip2 packs.
+// stream looks at the one file that gzip, bzip2 or xz packs.
 func (x *unpacking) stream(head []byte) error {
 	section := io.NewSectionReader(x.b, 0, x.b.Size())
 	open := func() (io.Reader, error) { return bzip2.NewReader(section), nil }
-	if head[0] == 0x1f {
+	switch head[0] {
+	case 0x1f:
 		open = func() (io.Reader, error) { return gzip.NewReader(section) }
+	case magicXZ[0]:
+		open = x.xz
 	}
 	f := packedFile{packed: x.b.Size(), open: open, member: member{name: unpackedName(x.name), size: -1}}
 	if len(x.list.members) == 0 { // the header has no name
@@ -33,7 +36,7 @@ func unpackedName(name string) string {
 		return "content"
 	}
 	switch strings.ToLower(name[i+1:]) {
-	case "tgz", "tbz", "tbz2":
+	case "tgz", "tbz", "tbz2", "txz":
 		return name[:i] + ".tar"
 	}
 	return name[:i]
