@@ -64,6 +64,8 @@ type DB struct {
 	jobs    chan *job
 	written chan struct{} // closed when the writer has ended
 
+	watch watch // of the daemon
+
 	stopCheck context.CancelFunc
 	checked   chan struct{} // closed when the look for damage has ended
 
@@ -111,6 +113,9 @@ func Open(ctx context.Context, dir string, o Options) (*DB, error) {
 	}
 	if err := db.lookForDamage(ctx, o.CheckWithin); err != nil {
 		return nil, errors.Join(err, db.Close())
+	}
+	if err := db.look(); err != nil {
+		return nil, errors.Join(fmt.Errorf("data directory: %w", err), db.Close())
 	}
 	return db, nil
 }

@@ -153,6 +153,7 @@ func (p *program) serve(ctx context.Context, listeners []net.Listener) error {
 	wg.Go(func() { p.probe(ctx) })
 	wg.Go(func() { p.housekeeping(ctx) })
 	wg.Go(func() { p.sketching(ctx) })
+	wg.Go(func() { p.watchStore(ctx) })
 	wg.Go(func() { p.watch(ctx) })
 	wg.Go(func() { p.desk.Run(ctx) })
 	wg.Go(func() { p.tally.Run(ctx, p.journal) })
@@ -248,6 +249,22 @@ func (p *program) housekeeping(ctx context.Context) {
 			return
 		}
 		p.tidy(ctx, time.Now())
+	}
+}
+
+// watchStore looks every minute whether somebody took the database away.
+func (p *program) watchStore(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := p.db.Watch(); err != nil {
+			p.log.Error("nothing more is written", "error", err)
+		}
 	}
 }
 
