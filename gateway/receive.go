@@ -58,6 +58,7 @@ func (t *transaction) receive(u upload, judged bool) *mail.Reply {
 // lost is the end of an upload, or of a client, that went away.
 func (t *transaction) lost(cause error) *mail.Reply {
 	t.result = abandoned
+	t.unheard = errors.Is(cause, errUploadBroken) // the connection is dead, or the next command has a reply of its own
 	t.note("abandoned", cause.Error())
 	return replyBroken
 }

@@ -60,6 +60,7 @@ type transaction struct {
 	result   string
 	recorded bool
 	crashed  bool // something panicked
+	unheard  bool // the upload broke off: nobody is told a reply
 }
 
 // rcptWait bounds what RCPT waits for facts, upstreamWait what it waits for the internal server,
@@ -259,6 +260,10 @@ func (t *transaction) data(u upload) (reply *mail.Reply) {
 	defer func() {
 		if v := recover(); v != nil {
 			reply = t.panicked(v)
+		}
+		if t.unheard {
+			t.finish(nil)
+			return
 		}
 		t.finish(reply)
 	}()

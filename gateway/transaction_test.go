@@ -808,3 +808,20 @@ func BenchmarkData(b *testing.B) {
 		})
 	}
 }
+
+// Who breaks an upload off, between two chunks for one, is told nothing of it, and the journal says so.
+func TestS28_ABrokenUploadHasNoReplyInTheJournal(t *testing.T) {
+	for _, cause := range []error{errChunks, errors.New("connection reset by peer"), errTooSlow} {
+		b, _, tx := rcptBed(t, fakeRules{}, nil)
+		say(t, tx, "a@example.org")
+		if r := tx.data(&textUpload{text: sample, end: fmt.Errorf("%w: %w", errUploadBroken, cause)}); r.OK() {
+			t.Errorf("%v: %v", cause, r)
+		}
+		if len(b.j.order) != 1 {
+			t.Fatalf("%v: %d entries", cause, len(b.j.order))
+		}
+		if e := b.j.order[0]; e.Result != abandoned || e.Reply.Code != 0 || len(e.Outcomes) != 1 || e.Outcomes[0].Reply != "" || e.Outcomes[0].Do != "" {
+			t.Errorf("%v: %s, %v, %+v", cause, e.Result, e.Reply, e.Outcomes)
+		}
+	}
+}
