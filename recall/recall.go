@@ -97,9 +97,7 @@ func (s *Store) Taken(ctx context.Context, now time.Time) ([]Taken, error) {
 		if err := rows.Scan(&client, &m.Size, &m.Content, &m.Envelope, &m.ID, &at); err != nil {
 			return nil, wrapped(err)
 		}
-		if m.Client, err = netip.ParseAddr(client); err != nil {
-			return nil, wrapped(err)
-		}
+		m.Client, _ = netip.ParseAddr(client) // of who came by XCLIENT it may be unavailable
 		m.At = time.UnixMicro(at)
 		out = append(out, m)
 	}

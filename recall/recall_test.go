@@ -70,6 +70,18 @@ func TestD13_D19_KeptOverARestartForATime(t *testing.T) {
 	}
 }
 
+// A client whose address a proxy does not tell keeps no gateway from starting.
+func TestD13_ClientWithoutAnAddress(t *testing.T) {
+	s, _ := open(t, t.TempDir())
+	m := Taken{Size: 1, ID: "01A", At: noon.Local()}
+	if err := s.Took(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if taken, _ := both(t, s, noon); len(taken) != 1 || taken[0] != m {
+		t.Errorf("%+v", taken)
+	}
+}
+
 func TestD13_D19_KeptWithinBounds(t *testing.T) {
 	s, db := open(t, t.TempDir())
 	err := db.Write(t.Context(), func(tx *store.Tx) error { // as Took and Panicked would, in one transaction
