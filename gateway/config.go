@@ -24,7 +24,7 @@ type Config struct {
 	AllowNUL         bool               // NUL in content is passed on instead of refused
 	PostmasterDomain string             // where RCPT TO:<postmaster> goes; "" is Hostname
 	Grace            time.Duration      // for messages under way when the server stops; 0 is 60 s
-	StripAuthResults bool               // remove every Authentication-Results, not only those in our name
+	StripAuthResults bool               // remove every Authentication-Results, not only those in our name or in none
 	RelayResends     bool               // a message that is sent again since our 250 was lost is relayed again
 	Split            bool               // recipients: split (451 4.5.3 for a recipient with another policy outcome)
 	Limits           Limits

@@ -14,13 +14,20 @@ import (
 // what cannot be read at all counts when our name is in it.
 
 // removes reports whether a field that came with the message is taken off: results in
-// our name (or all of them), and fields of our own.
+// our name, in nobody's (or all of them), and fields of our own.
 func (c *Config) removes(f *mail.Field) bool {
 	name := bareName(f)
 	if len(name) >= 10 && strings.EqualFold(name[:10], "X-Postern-") {
 		return true
 	}
-	return strings.EqualFold(name, "Authentication-Results") && (c.StripAuthResults || ownResults(rawValue(f), c.Hostname))
+	return strings.EqualFold(name, "Authentication-Results") && (c.StripAuthResults || ownResults(rawValue(f), c.Hostname) || nobodysResults(rawValue(f)))
+}
+
+// nobodysResults reports whether results are in no server's name, against RFC 8601 2.2: a reader who
+// trusts the server before it takes them for ours.
+func nobodysResults(value string) bool {
+	words, _ := servID(value)
+	return len(words) == 0 || strings.Contains(words[0], "=") && !strings.HasPrefix(words[0], "=?")
 }
 
 // bareName is the name of a field without blanks, folds, controls and 8-bit bytes, which some

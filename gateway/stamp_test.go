@@ -225,6 +225,11 @@ func TestA40_OurOwnResultsInEverySpelling(t *testing.T) {
 		"Authentication-Results\u00a0: gw.test; dmarc=pass",
 		"\ufeffAuthentication-Results: gw.test; dmarc=pass",
 		"Authentication -Results: gw.test; dmarc=pass",
+		"Authentication-Results: dmarc=pass header.from=bank.test", // in nobody's name
+		"Authentication-Results: ; spf=pass",
+		"Authentication-Results: (no name) spf=pass (sender) smtp.mailfrom=a@b.test; dkim=pass",
+		"Authentication-Results:",
+		"Authentication-Results: i=1; gw.test; dmarc=pass",
 		"X-Postern-Verdict: deliver",
 		"x-postern-anything : deliver",
 	}
