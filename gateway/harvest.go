@@ -39,7 +39,7 @@ func (r *recipient) unknown(reply *mail.Reply) bool {
 // harvesting counts an unknown recipient, and gives the reply that the client gets, after a while
 // when there were many.
 func (t *transaction) harvesting(r *recipient, reply *mail.Reply) *mail.Reply {
-	if t.env.Client.Trusted || !r.unknown(reply) {
+	if !t.suspect() || !r.unknown(reply) {
 		return reply
 	}
 	wait, over := t.g.front.doors.unknown(t.env.Client.Addr, time.Now())
@@ -60,9 +60,15 @@ func (t *transaction) harvesting(r *recipient, reply *mail.Reply) *mail.Reply {
 	return reply
 }
 
+// suspect reports whether the client may turn out to be a harvester. One whose address XCLIENT does
+// not know shares its want of one with strangers: nobody is sent away for them.
+func (t *transaction) suspect() bool {
+	return !t.env.Client.Trusted && t.env.Client.Addr.IsValid()
+}
+
 // sentAway reports whether the client is known as a harvester, by another connection perhaps.
 func (t *transaction) sentAway() bool {
-	return !t.env.Client.Trusted && t.g.front.doors.harvester(t.env.Client.Addr, time.Now())
+	return t.suspect() && t.g.front.doors.harvester(t.env.Client.Addr, time.Now())
 }
 
 // vouch gives the client back as many unknown recipients as it has brought copies that were
@@ -74,7 +80,7 @@ func (t *transaction) vouch(rcpts []*recipient) {
 			n++
 		}
 	}
-	if n > 0 {
+	if n > 0 && t.suspect() {
 		t.g.front.doors.vouch(t.env.Client.Addr, time.Now(), n)
 	}
 }

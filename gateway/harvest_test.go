@@ -14,7 +14,8 @@ import (
 
 // talkFrom begins a conversation with a client at an address.
 func (b *bed) talkFrom(client string) *conversation {
-	c := b.connect(context.Background(), mail.Client{Addr: netip.MustParseAddr(client)}).(*conversation)
+	from, _ := netip.ParseAddr(client) // "": nobody knows
+	c := b.connect(context.Background(), mail.Client{Addr: from}).(*conversation)
 	c.hello("mx.sender.test", true, "")
 	return c
 }
@@ -134,5 +135,15 @@ func TestS46_WhatSaysThatNobodyIsThere(t *testing.T) {
 	}
 	if own := (&mail.Reply{Code: 550, Enhanced: [3]int{5, 4, 1}}); (&recipient{}).unknown(own) {
 		t.Error("what a rule refuses is no unknown address")
+	}
+}
+
+// Clients of which XCLIENT knows no address are many.
+func TestS46_NobodyIsSentAwayForOthersWithoutAnAddress(t *testing.T) {
+	b := harvestBed(t)
+	for n, r := range b.probe(t, "", 0, 300) {
+		if r != "550 5.1.1 no such user" {
+			t.Fatalf("recipient %d: %q", n, r)
+		}
 	}
 }
