@@ -113,7 +113,7 @@ func (c *serveCmd) Run(out output) error {
 // gcPercent lets the heap grow further than Go's 100 between two collections: what is live is
 // small, since bodies lie in pooled blocks within limits.memory, and what messages leave behind
 // is collected the cheaper the more of it there is at once.
-const gcPercent = 800
+const gcPercent = 300
 
 // memoryBase is what the process may take besides limits.memory before it collects more often
 // than that (S-36): hostile mail has facts of a megabyte.
