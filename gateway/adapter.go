@@ -184,10 +184,7 @@ func replyLine(r *mail.Reply) string {
 	if code < 200 || code > 599 {
 		code = 451
 	}
-	s := strconv.Itoa(code) + " "
-	if e := r.EnhancedString(); e != "" {
-		s += e + " "
-	}
+	s := (&mail.Reply{Code: code, Enhanced: r.Enhanced}).String()
 	return s + mail.Printable(r.Text, maxReply-len(s))
 }
 

@@ -17,6 +17,7 @@ import (
 // Bounds of what one entry holds.
 const (
 	maxSteps      = 100
+	usualSteps    = 4
 	maxRcptFacts  = 20 // recipients whose own facts are kept
 	maxHeaderText = 300
 )

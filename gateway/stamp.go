@@ -128,16 +128,17 @@ func stampOrder(name string) int {
 // a token, a mailbox in its canonical form or a quoted string, so values can end neither their
 // own place nor the field.
 func appendAuthResults(b []byte, host string, results []mail.AuthResult, utf8 bool) []byte {
-	b = append(b, "Authentication-Results: "+host...)
+	b = append(append(b, "Authentication-Results: "...), host...)
 	n := 0
 	for _, r := range results {
 		if !keyword(r.Method) || !keyword(r.Result) {
 			continue
 		}
 		n++
-		b = append(b, ";\r\n\t"+strings.ToLower(r.Method)+"="+strings.ToLower(r.Result)...)
+		b = append(append(b, ";\r\n\t"...), strings.ToLower(r.Method)...)
+		b = append(append(b, '='), strings.ToLower(r.Result)...)
 		if r.Comment != "" {
-			b = append(b, " ("+commentText(r.Comment, 200)+")"...)
+			b = append(append(append(b, " ("...), commentText(r.Comment, 200)...), ')')
 		}
 		if r.Reason != "" {
 			b = append(b, "\r\n\t\treason="...)
@@ -145,7 +146,8 @@ func appendAuthResults(b []byte, host string, results []mail.AuthResult, utf8 bo
 		}
 		for _, p := range r.Props {
 			if keyword(p.Type) && keyword(p.Name) && p.Value != "" {
-				b = append(b, "\r\n\t\t"+p.Type+"."+p.Name+"="...)
+				b = append(append(append(b, "\r\n\t\t"...), p.Type...), '.')
+				b = append(append(b, p.Name...), '=')
 				b = appendValue(b, p.Value, utf8)
 			}
 		}
@@ -220,7 +222,7 @@ func commentText(s string, most int) string {
 // appendField appends a field of ours. The value is unstructured: printable text as it is,
 // anything else as encoded words.
 func appendField(b []byte, name, value string) []byte {
-	b = append(b, name+": "...)
+	b = append(append(b, name...), ": "...)
 	return append(append(b, fieldText(value)...), "\r\n"...)
 }
 
@@ -251,7 +253,7 @@ func bounded(s string, most int) string {
 // looping reports whether the message has come through too many hosts, or through us twice
 // before: once is no loop, since a mailbox behind us may forward to another.
 func looping(h *mail.Header, host string, hops int) bool {
-	seen, own, us := 0, 0, "by "+host+" "+product
+	seen, own := 0, 0
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		if !f.Is("Received") {
@@ -259,7 +261,7 @@ func looping(h *mail.Header, host string, hops int) bool {
 		}
 		seen++
 		v := f.Value()
-		if strings.Contains(v, product) && strings.Contains(strings.Join(strings.Fields(v), " "), us) {
+		if strings.Contains(v, product) && strings.Contains(strings.Join(strings.Fields(v), " "), "by "+host+" "+product) {
 			own++
 		}
 	}

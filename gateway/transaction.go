@@ -75,7 +75,7 @@ const (
 
 func newTransaction(c *conversation, from mail.Address, o mail.Options) *transaction {
 	g := c.g
-	t := &transaction{g: g, c: c, policy: c.policy, plan: c.plan, each: c.policy.eachRecipient(), began: time.Now(), scope: filters.NewScope(c.scope)}
+	t := &transaction{g: g, c: c, policy: c.policy, plan: c.plan, each: c.policy.eachRecipient(), began: time.Now(), scope: filters.NewScope(c.scope), steps: make([]journal.Step, 0, usualSteps)}
 	t.ctx.Context, t.work.Context = c.ctx, &t.ctx
 	now := g.now()
 	t.env = mail.Envelope{ID: g.ids.next(now), Received: now, Client: c.client, Sender: from, Options: o}

@@ -102,13 +102,11 @@ func (l *link) hello(ctx context.Context, name string) error {
 	if a.code != 250 {
 		return &helloRefused{"EHLO", a.reply()}
 	}
-	for i, line := range a.lines() {
-		if i == 0 {
-			if name, _, _ := strings.Cut(line, " "); name != "" {
-				l.name = name
-			}
-			continue
-		}
+	first, rest, _ := strings.Cut(a.text, "\n")
+	if name, _, _ := strings.Cut(first, " "); name != "" {
+		l.name = name
+	}
+	for line := range strings.SplitSeq(rest, "\n") {
 		l.offer(strings.Fields(line))
 	}
 	return nil

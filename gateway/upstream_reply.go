@@ -98,9 +98,6 @@ func splitReplyLine(line []byte) (code int, last bool, text []byte) {
 	return code, line[3] == ' ', line[4:]
 }
 
-// lines gives the texts of the lines.
-func (a answer) lines() []string { return strings.Split(a.text, "\n") }
-
 // maxReplyText leaves room on a reply line of 512 bytes for codes and our words.
 const maxReplyText = 400
 
@@ -109,16 +106,19 @@ const maxReplyText = 400
 // 421 (which would end the client's connection too) as 451.
 func (a answer) reply() *mail.Reply {
 	r := &mail.Reply{Code: a.code}
-	var words []string
-	for _, line := range a.lines() {
+	text, n := "", 0
+	for line := range strings.SplitSeq(a.text, "\n") {
 		e, rest, ok := cutEnhanced(line, a.code/100)
 		if ok {
 			line = rest
-			if len(words) == 0 && r.Enhanced == [3]int{} {
+			if n == 0 && r.Enhanced == [3]int{} {
 				r.Enhanced = e
 			}
 		}
-		words = append(words, line)
+		if n++; n > 1 {
+			text += " "
+		}
+		text += line
 	}
 	if r.Enhanced == [3]int{} {
 		r.Enhanced = [3]int{a.code / 100, 0, 0}
@@ -126,7 +126,7 @@ func (a answer) reply() *mail.Reply {
 	if a.code == 421 {
 		r.Code = 451
 	}
-	r.Text = mail.Printable(strings.Join(words, " "), maxReplyText)
+	r.Text = mail.Printable(text, maxReplyText)
 	return r
 }
 

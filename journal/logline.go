@@ -85,6 +85,9 @@ func (e *Entry) parted() (taken, refused []*Outcome) {
 }
 
 func recipients(list []*Outcome) string {
+	if len(list) == 1 {
+		return list[0].Recipient.String()
+	}
 	var b strings.Builder
 	for i, o := range list {
 		if i == logRcpts {

@@ -86,18 +86,18 @@ func (r *Record) proves(domain string) bool {
 
 // proves reports whether facts of spf or dmarc say that a domain sent the message.
 func proves(facts Raw, domain string) bool {
-	result, of, permissive := "", "", false
+	pass, of, permissive := false, "", false
 	for name, v := range facts.Members() {
 		switch string(name) {
 		case "result":
-			result = v.Text()
+			pass = string(v) == `"pass"`
 		case "domain":
 			of = v.Text()
 		case "permissive":
 			permissive = string(v) == "true"
 		}
 	}
-	return result == "pass" && !permissive && strings.EqualFold(of, domain)
+	return pass && !permissive && strings.EqualFold(of, domain)
 }
 
 // Oldest is when the oldest entry came; the zero time when there is none.

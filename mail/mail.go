@@ -109,15 +109,25 @@ func (r *Reply) EnhancedString() string {
 	if r.Enhanced == [3]int{} {
 		return ""
 	}
-	e := r.Enhanced
-	return strconv.Itoa(e[0]) + "." + strconv.Itoa(e[1]) + "." + strconv.Itoa(e[2])
+	return string(r.appendEnhanced(make([]byte, 0, 16)))
+}
+
+func (r *Reply) appendEnhanced(b []byte) []byte {
+	for i, n := range r.Enhanced {
+		if i > 0 {
+			b = append(b, '.')
+		}
+		b = strconv.AppendInt(b, int64(n), 10)
+	}
+	return b
 }
 
 func (r *Reply) String() string {
-	if e := r.EnhancedString(); e != "" {
-		return strconv.Itoa(r.Code) + " " + e + " " + r.Text
+	b := append(strconv.AppendInt(make([]byte, 0, 128), int64(r.Code), 10), ' ')
+	if r.Enhanced != [3]int{} {
+		b = append(r.appendEnhanced(b), ' ')
 	}
-	return strconv.Itoa(r.Code) + " " + r.Text
+	return string(append(b, r.Text...))
 }
 
 func (r *Reply) Error() string { return r.String() }
