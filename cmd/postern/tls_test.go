@@ -68,6 +68,60 @@ func TestW16_ACME(t *testing.T) {
 	}
 }
 
+// A certificate near its end is renewed and served by the running gateway: what the library looks
+// for every ten minutes is looked for once here.
+func TestW16_ACMERenewal(t *testing.T) {
+	t.Parallel()
+	answers := freePort(t)
+	ca := newACMEServer(t, "http-01", answers)
+	ca.life = 20 * time.Minute // of the hour and twenty minutes that the first one has
+	cfg := defaultConfig()
+	cfg.Data = t.TempDir()
+	cfg.TLS.ACME = ACMEConf{Domains: []string{"mx.example.org"}, Directory: ca.URL + "/directory", HTTP: answers}
+	a, err := newACME(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan struct{})
+	go func() { defer close(ran); a.run(ctx) }()
+	defer func() { stop(); <-ran }()
+	serial := func() int64 {
+		here, there := net.Pipe()
+		defer here.Close()
+		go func() {
+			defer there.Close()
+			_ = tls.Server(there, &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) { return a.certificate(h), nil }}).Handshake()
+		}()
+		c := tls.Client(here, &tls.Config{InsecureSkipVerify: true, ServerName: "mx.example.org"})
+		if err := c.Handshake(); err != nil {
+			return 0
+		}
+		return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	}
+	waitFor(t, "the first certificate", func() bool { return serial() == 101 })
+	if end := time.Until(a.expires()); end > 20*time.Minute {
+		t.Fatalf("it is good for %v", end)
+	}
+	ca.mu.Lock()
+	ca.life = 90 * 24 * time.Hour
+	ca.mu.Unlock()
+	if err := a.cache.RenewManagedCertificates(ctx); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the second certificate", func() bool { return serial() == 102 })
+	if end := time.Until(a.expires()); end < 89*24*time.Hour {
+		t.Errorf("the end is told as in %v", end)
+	}
+	if err := a.cache.RenewManagedCertificates(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := ca.certificates(); n != 2 {
+		t.Errorf("%d certificates were issued", n)
+	}
+}
+
 func TestW16_ACMEByTLSALPN(t *testing.T) {
 	t.Parallel()
 	answers := freePort(t)
