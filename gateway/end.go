@@ -82,6 +82,9 @@ func (t *transaction) finish(reply *mail.Reply) {
 	t.mu.Unlock()
 	t.c.forget(t)
 	t.cancel(errOver)
+	if t.body != nil {
+		t.body.Finish(errOver) // a panic may have ended its upload: nobody waits for the rest
+	}
 	for _, way := range t.routes {
 		if way.delivery != nil {
 			if err := way.delivery.Close(); err != nil {

@@ -27,7 +27,8 @@ func (c *Config) removes(f *mail.Field) bool {
 // trusts the server before it takes them for ours.
 func nobodysResults(value string) bool {
 	words, _ := servID(value)
-	return len(words) == 0 || strings.Contains(words[0], "=") && !strings.HasPrefix(words[0], "=?")
+	return len(words) == 0 || strings.Contains(words[0], "=") && !strings.HasPrefix(words[0], "=?") ||
+		len(words) > 1 && strings.HasPrefix(words[1], "=")
 }
 
 // bareName is the name of a field without blanks, folds, controls and 8-bit bytes, which some

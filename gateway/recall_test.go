@@ -152,3 +152,26 @@ func TestD19_PoisonIsKnownAfterARestart(t *testing.T) {
 		}
 	}
 }
+
+// A panic while the message comes ends its transaction at once, though the message is not whole.
+func TestD19_APanicWithinTheUpload(t *testing.T) {
+	b, k := restarted(t, recallDB(t), twoFilters())
+	blocks := 0
+	done := make(chan string, 1)
+	go func() {
+		r, _ := b.submit(t, b.talk(), []string{"a@example.org"}, &textUpload{text: sample, n: 7, before: func() {
+			if blocks++; blocks == 3 {
+				panic("upload")
+			}
+		}})
+		done <- r.String()
+	}()
+	select {
+	case r := <-done:
+		if r != replyLater.String() || k.writes != 0 {
+			t.Errorf("%s, %d rows", r, k.writes)
+		}
+	case <-time.After(joinLimit / 2):
+		t.Fatal("it waits for the rest of the message")
+	}
+}

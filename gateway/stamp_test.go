@@ -227,6 +227,7 @@ func TestA40_OurOwnResultsInEverySpelling(t *testing.T) {
 		"Authentication -Results: gw.test; dmarc=pass",
 		"Authentication-Results: dmarc=pass header.from=bank.test", // in nobody's name
 		"Authentication-Results: ; spf=pass",
+		"Authentication-Results: spf (x) = pass smtp.mailfrom=a@b.test",
 		"Authentication-Results: (no name) spf=pass (sender) smtp.mailfrom=a@b.test; dkim=pass",
 		"Authentication-Results:",
 		"Authentication-Results: i=1; gw.test; dmarc=pass",
