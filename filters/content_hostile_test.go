@@ -22,7 +22,7 @@ func TestC05_NamesThatFileSystemsChange(t *testing.T) {
 			t.Errorf("%q: %q is not among %q", name, want, l.names)
 		}
 	}
-	for name, most := range map[string]int{"Report 10:30.pdf": 1, "Re: offer.pdf": 1, "What?.docx": 1, "a.tar.gz": 1, "Mr. Smith's list.xlsx": 1, "=?utf-8?q?a=2Epdf?=": 2} {
+	for name, most := range map[string]int{"Report 10:30.pdf": 1, "Your order at amazon.com: shipped.eml": 1, "Re: offer.pdf": 1, "What?.docx": 1, "a.tar.gz": 1, "Mr. Smith's list.xlsx": 1, "=?utf-8?q?a=2Epdf?=": 2} {
 		l := nameList{flaws: &defects{}}
 		if l.add(name, false); len(l.names) > most || l.flaws.any() {
 			t.Errorf("%q: an ordinary name became %q, %v", name, l.names, l.flaws.words())

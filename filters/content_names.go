@@ -73,7 +73,8 @@ func (l *nameList) one(name string) {
 
 // odd adds what becomes of a base name on file systems that have no place for some of its characters.
 func (l *nameList) odd(base string) {
-	if i := strings.IndexAny(base, ":;"); i > 0 { // a stream (NTFS), a version (ISO 9660)
+	// A stream (NTFS), a version (ISO 9660); not the words of a subject: "Your order at amazon.com: shipped.eml".
+	if i := strings.IndexAny(base, ":;"); i > 0 && !strings.HasPrefix(base[i+1:], " ") {
 		if s := savedName(base[:i]); rawExtension(s) != rawExtension(base) && extension(rawExtension(s)) != "" {
 			l.put(s)
 		}

@@ -4,12 +4,15 @@ import "bytes"
 
 // A signedData takes an opaque signature (CMS signed-data, RFC 5652 5; RFC 8551 3.5.2) in DER or BER
 // while it arrives, and gives the MIME entity in it to walk: mail programs show that, files and all.
-// The elements before the content hold no octet strings, so there is no need for a stack.
+// The elements before the content hold no octet strings, so there is no need for a stack. The first
+// element that is not constructed says what it is: encrypted mail has octet strings of another kind.
 type signedData struct {
 	walk  *mimeWalk
 	head  []byte // tag and length of an element, as far as they have come
 	left  uint64 // bytes of the element under way
 	octet bool   // they belong to an octet string
+	kind  []byte // the object identifier
+	known bool   // it is that of signed-data
 	first []byte // the first bytes of the content
 	begun bool   // the content has begun
 	feeds bool   // it is a MIME entity
@@ -39,13 +42,22 @@ func (d *signedData) take(p []byte) {
 			continue
 		}
 		n := int(min(uint64(len(p)), d.left))
-		if d.octet {
+		switch {
+		case !d.known:
+			d.kind = append(d.kind, p[:n]...)
+		case d.octet:
 			d.content(p[:n])
 		}
 		p = p[n:]
-		d.left -= uint64(n)
+		if d.left -= uint64(n); d.left == 0 && !d.known {
+			d.known = string(d.kind) == signedDataID
+			d.done = !d.known
+		}
 	}
 }
+
+// signedDataID is the content of the object identifier of signed-data (RFC 5652 5.1).
+const signedDataID = "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
 
 // element begins an element when all of its head is there (X.690 8.1). Of a constructed one, what is
 // in it comes next.
@@ -73,15 +85,18 @@ func (d *signedData) element() {
 			size = size<<8 | uint64(b)
 		}
 	}
-	const octets, constructed, end = 0x04, 0x20, 0x00
+	const octets, identifier, constructed, end = 0x04, 0x06, 0x20, 0x00
 	d.head = h[:0]
 	d.octet = h[0] == octets
 	if d.begun && !d.octet && h[0] != octets|constructed && h[0] != end {
 		d.done = true // behind the content
 		return
 	}
-	if h[0]&constructed == 0 {
-		d.left = size
+	if h[0]&constructed != 0 {
+		return
+	}
+	if d.left = size; !d.known && (h[0] != identifier || size != uint64(len(signedDataID))) {
+		d.done = true
 	}
 }
 

@@ -60,10 +60,12 @@ func TestC05_FilesInOpaquelySignedMail(t *testing.T) {
 		}
 	}
 	field := "Content-Type: application/pkcs7-mime; name=bill.xml.p7m"
+	key := tlv(0x31, false, tlv(0x30, false, tlv(2, false, "\x00"), tlv(4, false, "a:\r\n\x80\x00\r\nz"+strings.Repeat("\x81", 240))))
+	enveloped := tlv(0x30, true, tlv(6, false, "\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03"), tlv(0xa0, true, tlv(0x30, true, tlv(2, false, "\x00"), key)))
 	for what, der := range map[string]string{
 		"a signed file": opaque("<?xml version='1.0'?><a:b>"+strings.Repeat("x", 60000), false, 0), "a name alone": opaque("Subject", true, 3), "nothing": opaque("", false, 0),
 		"no signature": "\xff\xff\xff", "a length without an end": "\x30\x89\x01\x01", "too little": "\x04\x84\xff\xff\xff\xffContent-Type: text/plain\r\n\r\nhello",
-		"nesting": strings.Repeat("\x30\x80", 100000),
+		"a key like a header": enveloped, "nesting": strings.Repeat("\x30\x80", 100000),
 	} {
 		if f := contentOf(t, signedMail(field, der)); f.Malformed || f.OverLimits {
 			t.Errorf("%s: %v", what, f.Defects)
