@@ -299,6 +299,7 @@ func FuzzChunks(f *testing.F) {
 		}
 		in = append(in, "NOOP\r\n"...)
 		lim := DefaultLimits()
+		lim.Chatter = 0 // empty chunks count
 		c := &scriptedConn{in: in, sizes: bytes.Clone(sizes)}
 		w := newWire(c, "gw.test", &lim)
 		first, _, err := w.line()
