@@ -10,7 +10,7 @@ import (
 
 const (
 	magicXZ  = "\xfd7zXZ\x00"
-	headerXZ = 12 // bytes before the first block
+	headerXZ = 12                // bytes before the first block
 	spentXZ  = 4 * maxDictionary // bytes of memory that all blocks take, one after another: 32 blocks of xz -6
 	blockXZ  = 256 << 10         // bytes that each takes at least
 )
