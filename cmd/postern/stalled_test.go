@@ -68,6 +68,8 @@ func honest(t *testing.T, addr string, n int) []time.Duration {
 		}
 		reply, _, err := x.mail("eve@friend.example", []string{"a@example.org"}, []byte(letter(fmt.Sprintf("%s-%d", t.Name(), time.Now().UnixNano()), "honest", "x\r\n")))
 		took[i] = time.Since(began)
+		_, _ = io.WriteString(x.conn, "QUIT\r\n")
+		_, _ = io.Copy(io.Discard, x.conn) // its place is free when the next one comes
 		x.conn.Close()
 		if err != nil || !strings.HasPrefix(reply, "250 ") {
 			t.Fatalf("honest mail %d: %q, %v", i, reply, err)
