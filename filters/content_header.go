@@ -228,7 +228,7 @@ func addressDomain(name, own string) string {
 		name = rest
 		end := strings.IndexFunc(rest, func(r rune) bool {
 			if r >= 0x80 {
-				return strings.IndexRune("\u3002\uff0e\uff61", r) < 0 && (unicode.IsSpace(r) || unicode.IsPunct(r) || unicode.IsSymbol(r))
+				return !strings.ContainsRune("\u3002\uff0e\uff61", r) && (unicode.IsSpace(r) || unicode.IsPunct(r) || unicode.IsSymbol(r))
 			}
 			return !isLetter(byte(r)) && !(r >= '0' && r <= '9') && strings.IndexByte("._-", byte(r)) < 0
 		})
