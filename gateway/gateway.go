@@ -58,6 +58,8 @@ type Gateway struct {
 	resends     resends
 	poisons     poisons
 	recall      Recall // nil: there is none
+	noting      chan struct{}
+	notingEnds  sync.Mutex
 	meters      meters
 	notices     notifier
 	seed        maphash.Seed // of fingerprints
@@ -81,7 +83,7 @@ func New(cfg Config, d Deps) *Gateway {
 	if d.Inbox != nil {
 		g.inbox, g.inboxDomain = d.Inbox, d.Inbox.Domain()
 	}
-	g.recall = d.Recall
+	g.recall, g.noting = d.Recall, make(chan struct{}, maxNoting)
 	g.recalls(d.Taken, d.Poisons)
 	g.ids.entropy = ulid.Monotonic(rand.Reader, 0)
 	g.front = newFront(cfg, d.Log, g.connect, g.extensions)
@@ -104,6 +106,7 @@ type Door struct {
 // ServeDoor is Serve for a listener with rules of its own.
 func (g *Gateway) ServeDoor(ctx context.Context, l net.Listener, d Door) error {
 	defer g.notices.wait(noticeWait)
+	defer g.noted()
 	return g.front.serve(ctx, l, d)
 }
 

@@ -52,6 +52,33 @@ func (g *Gateway) resendable(m memory) {
 	if g.recall == nil {
 		return
 	}
+	select {
+	case g.noting <- struct{}{}: // the connection's place is not held up by the disk
+		go func() {
+			defer func() { <-g.noting }()
+			g.noteTaken(m)
+		}()
+	default:
+		g.noteTaken(m)
+	}
+}
+
+// maxNoting bounds what is noted behind the back of connections that are over.
+const maxNoting = 64
+
+// noted returns when all is noted that was begun.
+func (g *Gateway) noted() {
+	g.notingEnds.Lock()
+	defer g.notingEnds.Unlock()
+	for range maxNoting {
+		g.noting <- struct{}{}
+	}
+	for range maxNoting {
+		<-g.noting
+	}
+}
+
+func (g *Gateway) noteTaken(m memory) {
 	ctx, cancel := context.WithTimeout(context.Background(), recallWait)
 	defer cancel()
 	l := m.print.lasting

@@ -76,10 +76,12 @@ func TestD13_KnownAfterARestart(t *testing.T) {
 	c = first.talk()
 	r, _ := first.submit(t, c, to, &textUpload{text: sample, n: 7})
 	c.end(errors.New("connection reset by peer"))
+	first.noted()
 	if k.writes != 1 || !r.OK() {
 		t.Fatalf("%d rows, %v", k.writes, r)
 	}
 	again, _ := restarted(t, db, twoFilters())
+	defer again.noted()
 	for _, tt := range []struct {
 		name, text string
 		to         []string
@@ -109,6 +111,7 @@ func TestD13_KnownAfterARestart(t *testing.T) {
 func TestD13_NothingCanBeNoted(t *testing.T) {
 	db := recallDB(t)
 	b, _ := restarted(t, db, twoFilters())
+	defer b.noted()
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
